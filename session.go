@@ -1,0 +1,29 @@
+package timmy
+
+import "time"
+
+// SessionState is the documented state of an HTTP session.
+type SessionState string
+
+// The documented states.
+const (
+	SessionAwaiting SessionState = "awaiting_payment"
+	SessionActive   SessionState = "active"
+	SessionPaused   SessionState = "paused"
+	SessionExpired  SessionState = "expired"
+)
+
+// Session is a prepaid HTTP session. Its id is a secret of 122 random bits.
+type Session struct {
+	ID        string
+	State     SessionState
+	Owner     PubKey // zero: anonymous
+	Balance   Msat   // posted, a bound session's draw on its owner included
+	Available Msat   // of that, not held
+	Expires   time.Time
+	Created   time.Time
+	Bearer    int64    // generation of the bearer; 0: none was made yet
+	Used      bool     // the bearer has been presented at least once
+	Deposit   *Invoice // while the deposit is unpaid
+	TopUp     *Invoice // while a top-up is unpaid and unexpired
+}
