@@ -83,24 +83,11 @@ type Trust interface {
 	Tier(ctx context.Context, k timmy.PubKey) (timmy.Tier, error)
 }
 
-// Event is one thing that happened to a request, for those who follow it. It is
-// lossy; the durable answer is the row.
-type Event struct {
-	Type    string // "state", "delta", "cost:update"
-	Request timmy.RequestID
-	Thread  string
-	State   timmy.State
-	Delta   string
-	Sats    int64
-	Phase   string
-	Final   bool
-}
-
 // Bus lets callers follow what happens. The channel is bounded; an event for
 // which there is no room is dropped. It closes when ctx ends. An empty thread
 // follows all.
 type Bus interface {
-	Follow(ctx context.Context, thread string) <-chan Event
+	Follow(ctx context.Context, thread string) <-chan timmy.Event
 }
 
 // Clock is the time source.
