@@ -1,0 +1,182 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Errors of this package. Both mean that nothing was written.
+var (
+	ErrClosed   = errors.New("database is closed")
+	ErrReadOnly = errors.New("database is open for reading only")
+)
+
+// Options of a database. The zero value is good.
+type Options struct {
+	Readers int          // reader handles; 0: 4, at most 16
+	Log     *slog.Logger // nil: silent
+}
+
+// Dialect is the kind of SQL behind a [Tx].
+type Dialect int
+
+// The dialects.
+const (
+	SQLite Dialect = iota
+	Postgres
+)
+
+// String is the name as people write it.
+func (d Dialect) String() string {
+	if d == Postgres {
+		return "PostgreSQL"
+	}
+	return "SQLite"
+}
+
+// DB is one database: a queue to its one writer, and a few readers. Its methods
+// may be called from any goroutine.
+type DB struct {
+	path    string
+	log     *slog.Logger
+	dialect Dialect
+	write   *sqlx.DB // nil: read-only
+	read    *sqlx.DB
+	readers chan *session
+	all     []*session
+	queue   chan *item
+	alone   chan *item
+	running atomic.Bool
+	ended   chan struct{} // closed when no write will be taken any more
+	end     sync.Once
+	stats   counters
+}
+
+// Stats is what a database did since it was opened.
+type Stats struct {
+	Writes   int64 // committed
+	Failed   int64 // rolled back alone
+	Panics   int64 // of those, because f panicked
+	Commits  int64
+	Broken   int64 // batches that could not be committed
+	Largest  int64 // batch
+	Waiting  int   // in the queue now
+	Reads    int64
+	WALBytes int64 // size of the write-ahead log now
+}
+
+type counters struct {
+	writes, failed, panics, commits, broken, largest, reads atomic.Int64
+}
+
+func newDB(path string, o Options) *DB {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Readers <= 0 {
+		o.Readers = defaultReaders
+	}
+	n := min(o.Readers, maxReaders)
+	return &DB{
+		path: path, log: o.Log, dialect: SQLite,
+		readers: make(chan *session, n),
+		queue:   make(chan *item, maxBatch),
+		alone:   make(chan *item, 1),
+		ended:   make(chan struct{}),
+	}
+}
+
+func (d *DB) openReaders(ctx context.Context, c *connector) error {
+	d.read = openHandle(c, cap(d.readers))
+	for range cap(d.readers) {
+		conn, err := d.read.Connx(ctx)
+		if err != nil {
+			return err
+		}
+		s := newSession(conn, d.dialect)
+		d.all = append(d.all, s)
+		d.readers <- s
+	}
+	return nil
+}
+
+// Path is the file, as it was given.
+func (d *DB) Path() string { return d.path }
+
+// Read runs f in a read-only snapshot: all its queries see one state, and none
+// waits for the writer. f must not keep q. It waits for one of the few reader
+// handles; ctx ends the wait, and interrupts a query that runs.
+func (d *DB) Read(ctx context.Context, f func(q *Tx) error) (err error) {
+	var s *session
+	select {
+	case s = <-d.readers:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if s == nil {
+		return ErrClosed
+	}
+	defer func() { d.readers <- s }()
+	d.stats.reads.Add(1)
+	s.trim()
+	if _, err := s.conn.ExecContext(context.Background(), "BEGIN"); err != nil {
+		return fmt.Errorf("beginning to read: %w", err)
+	}
+	tx := &Tx{ctx: ctx, s: s}
+	defer func() {
+		tx.s = nil
+		if _, e := s.conn.ExecContext(context.Background(), "ROLLBACK"); e != nil {
+			err = errors.Join(err, fmt.Errorf("ending a read: %w", e))
+		}
+	}()
+	return f(tx)
+}
+
+// Stats reads the counters.
+func (d *DB) Stats() Stats {
+	c := &d.stats
+	s := Stats{
+		Writes: c.writes.Load(), Failed: c.failed.Load(), Panics: c.panics.Load(),
+		Commits: c.commits.Load(), Broken: c.broken.Load(), Largest: c.largest.Load(),
+		Waiting: len(d.queue), Reads: c.reads.Load(),
+	}
+	s.WALBytes = d.walSize()
+	return s
+}
+
+// Close ends the database. Run must have ended; reads that are under way are
+// waited for, later ones answer [ErrClosed].
+func (d *DB) Close() error {
+	if d.running.Load() {
+		return errors.New("closing a database whose writer still runs")
+	}
+	closed := false
+	d.end.Do(func() { close(d.ended) })
+	for range d.all {
+		if s := <-d.readers; s == nil {
+			closed = true
+			break
+		}
+	}
+	if closed {
+		return nil
+	}
+	var errs []error
+	for _, s := range d.all {
+		errs = append(errs, s.close())
+	}
+	for _, h := range []*sqlx.DB{d.read, d.write} {
+		if h != nil {
+			errs = append(errs, io.Closer(h).Close())
+		}
+	}
+	close(d.readers)
+	return errors.Join(errs...)
+}

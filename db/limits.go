@@ -1,0 +1,25 @@
+package db
+
+import "time"
+
+const (
+	// maxBatch is how many writes share a commit. 64 callers make batches of 32;
+	// at 1,024 callers 512 is still filled (reference: group commit).
+	maxBatch = 512
+	// defaultReaders and maxReaders bound the reader handles: readers in a busy
+	// loop take the processor from the writer.
+	defaultReaders = 4
+	maxReaders     = 16
+	// maxStatements is how many prepared statements a connection keeps. Programs
+	// have a few hundred texts; only generated ones (filters) could grow.
+	maxStatements = 512
+	// busyTimeout is how long a connection waits for another process's lock.
+	busyTimeout = 5 * time.Second
+	// maxWAL is the size of the write-ahead log above which the writer empties it.
+	// It grows that far only while a reader pins it.
+	maxWAL = 64 << 20
+	// checkWALEvery is how many commits pass between two looks at its size.
+	checkWALEvery = 256
+	// minSQLite excludes the WAL-reset corruption of 3.7.0 to 3.51.2.
+	minSQLite = "3.52.0"
+)

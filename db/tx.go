@@ -1,0 +1,132 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+)
+
+var errTxOver = errors.New("transaction is over")
+
+// Tx is what a transaction may do. It belongs to the function it was given to
+// and to its goroutine. Queries use '?' for arguments, whatever the dialect, and
+// are prepared once per connection, so their text should not carry values.
+//
+// After an error return it: on PostgreSQL nothing more could be done.
+type Tx struct {
+	ctx context.Context
+	s   *session
+}
+
+// session is a connection with its prepared statements.
+type session struct {
+	conn    *sqlx.Conn
+	dialect Dialect
+	stmts   map[string]*sqlx.Stmt
+	order   []string // of stmts, oldest first
+}
+
+func newSession(conn *sqlx.Conn, d Dialect) *session {
+	return &session{conn: conn, dialect: d, stmts: map[string]*sqlx.Stmt{}}
+}
+
+func (s *session) prepare(ctx context.Context, query string) (*sqlx.Stmt, error) {
+	if st, ok := s.stmts[query]; ok {
+		return st, nil
+	}
+	text := query
+	if s.dialect == Postgres {
+		text = sqlx.Rebind(sqlx.DOLLAR, query)
+	}
+	st, err := s.conn.PreparexContext(ctx, text)
+	if err != nil {
+		return nil, fmt.Errorf("preparing %.80q: %w", query, err)
+	}
+	s.stmts[query] = st
+	s.order = append(s.order, query)
+	return st, nil
+}
+
+// trim closes the oldest statements over the limit. Only between transactions:
+// rows of one may be open within.
+func (s *session) trim() {
+	for len(s.order) > maxStatements {
+		st := s.stmts[s.order[0]]
+		delete(s.stmts, s.order[0])
+		s.order = s.order[1:]
+		_ = st.Close() // a statement that cannot be closed goes with its connection
+	}
+}
+
+func (s *session) close() error {
+	var errs []error
+	for _, st := range s.stmts {
+		errs = append(errs, st.Close())
+	}
+	return errors.Join(append(errs, s.conn.Close())...)
+}
+
+func (tx *Tx) prepare(query string) (*sqlx.Stmt, error) {
+	if tx.s == nil {
+		return nil, errTxOver
+	}
+	return tx.s.prepare(tx.ctx, query)
+}
+
+// Dialect tells whose SQL is spoken.
+func (tx *Tx) Dialect() Dialect { return tx.s.dialect }
+
+// Exec runs a statement and says how many rows it changed.
+func (tx *Tx) Exec(query string, args ...any) (int64, error) {
+	st, err := tx.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := st.ExecContext(tx.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// Get reads one row into dest: a struct with db tags, or a pointer to one value.
+// No row: sql.ErrNoRows.
+func (tx *Tx) Get(dest any, query string, args ...any) error {
+	st, err := tx.prepare(query)
+	if err != nil {
+		return err
+	}
+	return st.GetContext(tx.ctx, dest, args...)
+}
+
+// Select reads all rows into dest, a pointer to a slice. Give every query a
+// LIMIT.
+func (tx *Tx) Select(dest any, query string, args ...any) error {
+	st, err := tx.prepare(query)
+	if err != nil {
+		return err
+	}
+	return st.SelectContext(tx.ctx, dest, args...)
+}
+
+// Each calls f for each row, without keeping them. f scans the row and must not
+// run the same query again. An error of f ends it and is returned.
+func (tx *Tx) Each(f func(rows *sqlx.Rows) error, query string, args ...any) (err error) {
+	st, err := tx.prepare(query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryxContext(tx.ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,248 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+)
+
+// item is one write that waits. state makes "taken" and "given up" exclude each
+// other, so that a caller who was told of its cancellation can be sure that f
+// never runs.
+type item struct {
+	f     func(tx *Tx) error
+	alone func(s *session) error // instead of f: runs outside of any transaction
+	state atomic.Int32
+	done  chan error
+	err   error
+}
+
+const (
+	waiting int32 = iota
+	taken
+	givenUp
+)
+
+// Write runs f in the next group commit and returns after it: nil means that
+// what f did is durable. If f fails or panics, what it did is undone and the
+// error returned, and the others of the batch are not affected. If the commit
+// fails, all of the batch get the error. ctx counts only until f is taken; then it
+// runs to its end.
+//
+// f must be quick, must not call Write or Read, must not keep tx, and must have
+// no effect but on tx. Before Run is called Write waits.
+func (d *DB) Write(ctx context.Context, f func(tx *Tx) error) error {
+	return d.submit(ctx, &item{f: f, done: make(chan error, 1)})
+}
+
+func (d *DB) submit(ctx context.Context, it *item) error {
+	if d.write == nil {
+		return ErrReadOnly
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	queue := d.queue
+	if it.alone != nil {
+		queue = d.alone
+	}
+	select {
+	case queue <- it:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-d.ended:
+		return ErrClosed
+	}
+	var why error
+	select {
+	case err := <-it.done:
+		return err
+	case <-ctx.Done():
+		why = context.Cause(ctx)
+	case <-d.ended:
+		why = ErrClosed
+	}
+	if it.state.CompareAndSwap(waiting, givenUp) {
+		return why
+	}
+	return <-it.done
+}
+
+// Run is the writer. It ends with ctx, after the batch it has taken; what waits
+// then, and every later Write, gets [ErrClosed]. Call it once.
+func (d *DB) Run(ctx context.Context) error {
+	if d.write == nil {
+		return ErrReadOnly
+	}
+	if !d.running.CompareAndSwap(false, true) {
+		return errors.New("the database has a writer already")
+	}
+	defer d.running.Store(false)
+	defer d.end.Do(func() { close(d.ended) })
+	conn, err := d.write.Connx(context.WithoutCancel(ctx))
+	if err != nil {
+		return fmt.Errorf("opening the writer: %w", err)
+	}
+	s := newSession(conn, d.dialect)
+	for {
+		select {
+		case <-ctx.Done():
+			return s.close()
+		case it := <-d.queue:
+			d.batch(s, d.gather(it))
+		case it := <-d.alone:
+			if it.state.CompareAndSwap(waiting, taken) {
+				it.done <- it.alone(s)
+			}
+		}
+	}
+}
+
+// gather takes what waits with the first, up to a full batch.
+func (d *DB) gather(first *item) []*item {
+	items := make([]*item, 0, 64)
+	for it := first; ; {
+		if it.state.CompareAndSwap(waiting, taken) {
+			items = append(items, it)
+		}
+		if len(items) == maxBatch {
+			return items
+		}
+		select {
+		case it = <-d.queue:
+		default:
+			return items
+		}
+	}
+}
+
+// batch commits items together and then answers them.
+func (d *DB) batch(s *session, items []*item) {
+	if len(items) == 0 {
+		return
+	}
+	s.trim()
+	err := d.commit(s, items)
+	if err != nil {
+		d.stats.broken.Add(1)
+		d.log.Error("a batch of writes was not committed", "items", len(items), "err", err)
+		// A transaction that SQLite ended by itself (disk full) has nothing to roll back.
+		_, _ = s.conn.ExecContext(context.Background(), "ROLLBACK")
+	}
+	for _, it := range items {
+		switch {
+		case it.err != nil:
+			d.stats.failed.Add(1)
+			it.done <- it.err
+		case err != nil:
+			it.done <- err
+		default:
+			d.stats.writes.Add(1)
+			it.done <- nil
+		}
+	}
+	if n := d.stats.commits.Add(1); n%checkWALEvery == 0 && d.walSize() > maxWAL {
+		if err := truncateWAL(s); err != nil {
+			d.log.Warn("the write-ahead log cannot be emptied", "err", err)
+		}
+	}
+	if n := int64(len(items)); n > d.stats.largest.Load() {
+		d.stats.largest.Store(n)
+	}
+}
+
+func (d *DB) commit(s *session, items []*item) error {
+	ctx := context.Background()
+	if _, err := s.conn.ExecContext(ctx, d.begin()); err != nil {
+		return fmt.Errorf("beginning a write: %w", err)
+	}
+	for _, it := range items {
+		if err := d.one(ctx, s, it); err != nil {
+			return err
+		}
+	}
+	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+func (d *DB) begin() string {
+	if d.dialect == Postgres {
+		return "BEGIN ISOLATION LEVEL SERIALIZABLE"
+	}
+	return "BEGIN IMMEDIATE"
+}
+
+// one runs an item within its savepoint. Its error means that the transaction is
+// lost; the item's own failure is kept in it.
+func (d *DB) one(ctx context.Context, s *session, it *item) error {
+	tx := &Tx{ctx: ctx, s: s}
+	if _, err := tx.Exec("SAVEPOINT item"); err != nil {
+		return fmt.Errorf("savepoint: %w", err)
+	}
+	it.err = d.guarded(it, tx)
+	if it.err != nil {
+		if _, err := tx.Exec("ROLLBACK TO SAVEPOINT item"); err != nil {
+			return fmt.Errorf("after %w: rolling back: %w", it.err, err)
+		}
+	}
+	_, err := tx.Exec("RELEASE SAVEPOINT item")
+	tx.s = nil
+	return err
+}
+
+func (d *DB) guarded(it *item, tx *Tx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.stats.panics.Add(1)
+			d.log.Error("a write panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("a write panicked: %v", p)
+		}
+	}()
+	return it.f(tx)
+}
+
+func (d *DB) walSize() int64 {
+	fi, err := os.Stat(d.path + "-wal")
+	if err != nil {
+		return 0
+	}
+	return fi.Size()
+}
+
+// Checkpoint moves the write-ahead log into the database file and empties it.
+// It waits for the readers that are under way.
+func (d *DB) Checkpoint(ctx context.Context) error {
+	it := &item{alone: truncateWAL, done: make(chan error, 1)}
+	return d.submit(ctx, it)
+}
+
+func truncateWAL(s *session) error {
+	var busy, pages, moved int
+	row := s.conn.QueryRowxContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+	if err := row.Scan(&busy, &pages, &moved); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if busy != 0 {
+		return errors.New("checkpoint: a reader is in the way")
+	}
+	return nil
+}
+
+// Backup writes a consistent copy of the database to a new file, while it is
+// being used.
+func (d *DB) Backup(ctx context.Context, path string) (err error) {
+	if _, err := os.Stat(path); err == nil {
+		return fmt.Errorf("backup: %s exists already", path)
+	}
+	h := openHandle(&connector{path: d.path, readOnly: d.write == nil}, 1)
+	defer func() { err = errors.Join(err, h.Close()) }()
+	if _, err := h.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return os.Chmod(path, 0o600)
+}
