@@ -1,0 +1,132 @@
+// What every scenario needs: a relay connection that AUTHs, messages in and out,
+// and a way to pay. Nothing here is ours but the glue: the protocol is the
+// library's, so that the tower is judged by code it did not bring along.
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import WebSocket from 'ws'
+import { finalizeEvent, generateSecretKey, getPublicKey } from 'nostr-tools/pure'
+import { Relay, useWebSocketImplementation } from 'nostr-tools/relay'
+import * as nip17 from 'nostr-tools/nip17'
+import * as nip04 from 'nostr-tools/nip04'
+
+useWebSocketImplementation(WebSocket)
+globalThis.WebSocket ??= WebSocket
+
+export const env = {
+  relay: process.env.RELAY,
+  http: process.env.HTTP,
+  tower: process.env.TOWER,
+  timmy: process.env.TIMMY,
+  data: process.env.DATA,
+  secret: process.env.SECRET,
+}
+
+export const person = (hex) => {
+  const sk = hex ? Uint8Array.from(Buffer.from(hex, 'hex')) : generateSecretKey()
+  return { sk, pk: getPublicKey(sk) }
+}
+
+export async function connect(who) {
+  const relay = await Relay.connect(env.relay)
+  if (who) {
+    await until(() => relay.challenge, 'an AUTH challenge')
+    await relay.auth((evt) => Promise.resolve(finalizeEvent(evt, who.sk)))
+  }
+  return relay
+}
+
+export async function until(check, what, ms = 30_000) {
+  const end = Date.now() + ms
+  for (;;) {
+    const v = await check()
+    if (v) return v
+    if (Date.now() > end) throw new Error(`timed out waiting for ${what}`)
+    await new Promise((r) => setTimeout(r, 50))
+  }
+}
+
+// inbox17 collects what is wrapped to who, opened and checked by the library.
+export function inbox17(relay, who) {
+  const got = []
+  const seen = new Set()
+  relay.subscribe([{ kinds: [1059], '#p': [who.pk] }], {
+    onevent(evt) {
+      const rumor = nip17.unwrapEvent(evt, who.sk)
+      if (seen.has(rumor.id) || rumor.pubkey !== env.tower) return
+      seen.add(rumor.id)
+      got.push(rumor)
+    },
+  })
+  return got
+}
+
+export async function say17(relay, who, text) {
+  const [copy, wrap] = nip17.wrapManyEvents(who.sk, [{ publicKey: env.tower }], text)
+  await relay.publish(wrap)
+  return { wrap, copy, id: nip17.unwrapEvent(copy, who.sk).id }
+}
+
+export function inbox04(relay, who) {
+  const got = []
+  relay.subscribe([{ kinds: [4], '#p': [who.pk], authors: [env.tower] }], {
+    onevent(evt) {
+      got.push({ ...evt, text: nip04.decrypt(who.sk, env.tower, evt.content) })
+    },
+  })
+  return got
+}
+
+export async function say04(relay, who, text) {
+  const evt = finalizeEvent(
+    { kind: 4, created_at: now(), tags: [['p', env.tower]], content: nip04.encrypt(who.sk, env.tower, text) },
+    who.sk,
+  )
+  await relay.publish(evt)
+  return evt
+}
+
+export const now = () => Math.floor(Date.now() / 1000)
+
+// bolt11In finds the invoice that stands alone on a line, as wallets and clients
+// look for it.
+export const bolt11In = (text) => text.split('\n').find((l) => /^ln(bc|tb|bcrt)[0-9a-z]+$/.test(l))
+
+export async function pay(bolt11) {
+  await promisify(execFile)(env.timmy, ['pay', bolt11, '--data-dir', env.data], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME },
+  })
+}
+
+export async function api(method, path, body, headers = {}) {
+  const res = await fetch(env.http + path, {
+    method,
+    headers: { 'content-type': 'application/json', ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  })
+  const text = await res.text()
+  let json
+  try {
+    json = JSON.parse(text)
+  } catch {
+    /* not every answer is JSON */
+  }
+  return { status: res.status, headers: res.headers, json, text }
+}
+
+// restart asks whoever started this scenario to kill the tower (-9) and start it
+// again, and waits until that is done. Connections are gone afterwards.
+export async function restart() {
+  console.log('RESTART')
+  await new Promise((resolve) => process.stdin.once('data', resolve))
+}
+
+export async function run(scenario) {
+  try {
+    await scenario()
+    console.log('ok')
+    process.exit(0)
+  } catch (err) {
+    console.error(err)
+    process.exit(1)
+  }
+}
