@@ -1,0 +1,304 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/timmy-tower/timmy"
+)
+
+// API is the HTTP door. It keeps no state but rate limits, counters and the
+// streams that are open.
+type API struct {
+	Config
+	operators map[timmy.PubKey]bool
+	clients   *clients
+	metrics   *metrics
+	streams   streams
+	pages     *template.Template
+	random    sync.Mutex // Rand need not be safe for several goroutines
+	draining  atomic.Bool
+	drained   chan struct{}
+}
+
+// New checks the settings and makes the door. Nothing runs until a handler is
+// served.
+func New(c Config) (*API, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.fill()
+	a := &API{Config: c, operators: map[timmy.PubKey]bool{}, drained: make(chan struct{})}
+	for _, k := range c.Operators {
+		a.operators[k] = !k.IsZero()
+	}
+	var err error
+	if a.clients, err = newClients(c.Limits, c.TrustedProxies, c.Now); err != nil {
+		return nil, fmt.Errorf("making rate limits: %w", err)
+	}
+	if a.metrics, err = newMetrics(c.Collectors); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	if a.pages, err = parsePages(); err != nil {
+		return nil, fmt.Errorf("parsing pages: %w", err)
+	}
+	return a, nil
+}
+
+// Drain refuses new work with 503 and ends the open streams, so that the server
+// can be shut down. Answers that are being made are finished.
+func (a *API) Drain() {
+	if !a.draining.Swap(true) {
+		close(a.drained)
+	}
+}
+
+// Handler serves the public listener.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range a.routes() {
+		mux.Handle(r.pattern, r)
+		if r.api {
+			mux.Handle("/api"+r.pattern, r)
+		}
+	}
+	mux.Handle("/", a.json(func(*call) answer { return refuse(http.StatusNotFound, "Not found") }))
+	return a.guard(mux)
+}
+
+// Metrics serves the loopback listener: /metrics, /healthz and /readyz with
+// details.
+func (a *API) Metrics() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.metrics.handler())
+	mux.HandleFunc("GET /healthz", a.json(a.health))
+	mux.HandleFunc("GET /readyz", a.json(a.readyInside))
+	return mux
+}
+
+// route is one path and what its methods do.
+type route struct {
+	pattern string
+	api     bool // also under /api, and open to other origins
+	stream  bool // never ends: no HEAD
+	methods map[string]http.HandlerFunc
+}
+
+func (a *API) routes() []route {
+	get := func(h http.HandlerFunc) map[string]http.HandlerFunc { return map[string]http.HandlerFunc{"GET": h} }
+	post := func(h http.HandlerFunc) map[string]http.HandlerFunc { return map[string]http.HandlerFunc{"POST": h} }
+	rs := []route{
+		{pattern: "/sessions", api: true, methods: post(a.limitSessions(a.json(a.money(a.create))))},
+		{pattern: "/sessions/{id}", api: true, methods: get(a.json(a.show))},
+		{pattern: "/sessions/{id}/request", api: true, methods: post(a.json(a.money(a.request)))},
+		{pattern: "/sessions/{id}/requests/{request}", api: true, methods: get(a.json(a.fetch))},
+		{pattern: "/sessions/{id}/topup", api: true, methods: post(a.json(a.money(a.topUp)))},
+		{pattern: "/sessions/{id}/history", api: true, methods: map[string]http.HandlerFunc{"DELETE": a.json(a.forget)}},
+		{pattern: "/sessions/{id}/events", api: true, stream: true, methods: get(a.sessionEvents)},
+		{pattern: "/events", api: true, stream: true, methods: get(a.operatorEvents)},
+		{pattern: "/identity/token", api: true, methods: post(a.json(a.issueToken))},
+		{pattern: "/identity/me", api: true, methods: get(a.json(a.whoAmI))},
+		{pattern: "/healthz", methods: get(a.json(a.health))},
+		{pattern: "/readyz", methods: get(a.json(a.readyOutside))},
+		{pattern: "/{$}", methods: get(a.landing)},
+		{pattern: "/style.css", methods: get(a.style)},
+		{pattern: "/qr.png", methods: get(a.towerQR)},
+	}
+	if a.Invoice == nil {
+		return rs
+	}
+	rs = append(rs,
+		route{pattern: "/pay/{hash}", methods: get(a.payPage)},
+		route{pattern: "/pay/{hash}/qr.png", methods: get(a.payQR)})
+	if a.Pay != nil {
+		rs = append(rs, route{pattern: "/pay/{hash}/settle", methods: post(a.settle)})
+	}
+	return rs
+}
+
+// ServeHTTP chooses by method: 405 as JSON, and preflights answered.
+func (rt route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if rec, ok := w.(*recorder); ok {
+		rec.route = rt.pattern
+	}
+	if rt.api {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "Retry-After, X-Request-Id, Idempotency-Replayed, Link, Location")
+	}
+	method := r.Method
+	if method == http.MethodHead && !rt.stream {
+		method = http.MethodGet
+	}
+	if h := rt.methods[method]; h != nil {
+		h(w, r)
+		return
+	}
+	if method == http.MethodOptions {
+		rt.preflight(w)
+		return
+	}
+	w.Header().Set("Allow", rt.allow())
+	refuse(http.StatusMethodNotAllowed, "Method not allowed").write(w)
+}
+
+func (rt route) allow() string {
+	out := "OPTIONS"
+	for m := range rt.methods {
+		out = m + ", " + out
+		if m == http.MethodGet && !rt.stream {
+			out = "HEAD, " + out
+		}
+	}
+	return out
+}
+
+func (rt route) preflight(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Allow", rt.allow())
+	if rt.api {
+		h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, X-Nostr-Token")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// guard is around everything public: a request id, the headers every answer
+// has, panics, limits, and paths that only a mischief-maker writes. ServeMux
+// would redirect those to their clean form.
+func (a *API) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w, route: "other"}
+		id := a.requestID()
+		start := a.Now()
+		secure(rec.Header(), id)
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				a.Log.Error("http: panic", "request", id, "route", rec.route, "panic", p)
+				if rec.status == 0 {
+					refuse(http.StatusInternalServerError, "Internal error").write(rec)
+				}
+			}
+			a.metrics.observe(rec, a.Now().Sub(start))
+			a.Log.Debug("http", "request", id, "route", rec.route, "method", r.Method, "status", rec.status)
+		}()
+		p := r.URL.Path
+		switch clean := path.Clean("/" + p); {
+		case clean != p && clean+"/" != p:
+			refuse(http.StatusNotFound, "Not found").write(rec)
+		case p != "/healthz" && !a.clients.allow(r):
+			tooMany().write(rec)
+		default:
+			next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), callID{}, id)))
+		}
+	})
+}
+
+func secure(h http.Header, id string) {
+	h.Set("X-Request-Id", id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+}
+
+// recorder remembers what was answered, for the counters.
+type recorder struct {
+	http.ResponseWriter
+	route  string
+	status int
+}
+
+// WriteHeader notes the status.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write notes the implied status.
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// callID is the context key of the request id.
+type callID struct{}
+
+// call is one HTTP call under way.
+type call struct {
+	*http.Request
+	w   http.ResponseWriter
+	id  string
+	log *slog.Logger
+}
+
+// json adapts a handler that returns its answer.
+func (a *API) json(h func(*call) answer) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		h(a.call(w, r)).write(w)
+	}
+}
+
+func (a *API) call(w http.ResponseWriter, r *http.Request) *call {
+	id, _ := r.Context().Value(callID{}).(string)
+	return &call{Request: r, w: w, id: id, log: a.Log.With("request", id)}
+}
+
+// money refuses calls that could move money while the books do not add up or
+// the tower is stopping.
+func (a *API) money(h func(*call) answer) func(*call) answer {
+	return func(c *call) answer {
+		if a.draining.Load() {
+			c.w.Header().Set("Connection", "close")
+			return away("The tower is shutting down")
+		}
+		if !a.MoneyOK() {
+			return away("Payments are suspended")
+		}
+		return h(c)
+	}
+}
+
+func (a *API) limitSessions(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !a.clients.allowSession(r) {
+			tooMany().write(w)
+			return
+		}
+		h(w, r)
+	}
+}
+
+// detached is the context of work that goes on when the caller hangs up.
+func (a *API) detached(c *call) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(c.Context()), a.RequestTimeout)
+}
+
+// link names the pay page of an invoice, in a header: the documented bodies
+// have no field for it.
+func (a *API) link(h timmy.Hash) string {
+	if a.Invoice == nil {
+		return ""
+	}
+	return strings.Join([]string{"<", a.PublicURL, "/pay/", h.String(), `>; rel="payment"`}, "")
+}

@@ -1,0 +1,128 @@
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/timmy-tower/timmy"
+)
+
+// task is a call that may carry an Idempotency-Key.
+type task struct {
+	route      string // and what it is about: "topup <session>"
+	credential string // "" without
+	body       []byte
+	// do does the work under an id that is the same on every try; again says that
+	// an earlier try may have got somewhere.
+	do func(ctx context.Context, subject string, again bool) answer
+	// known looks for what an unfinished try has brought since; nil: nothing.
+	known func(ctx context.Context, subject string) (answer, bool)
+}
+
+// idemKey reads the header; "" without it. Without a credential the key is the
+// only thing that keeps a stranger from another's answer, so it must be a UUID.
+func idemKey(h http.Header, credential string) (string, *answer) {
+	all, ok := h["Idempotency-Key"]
+	if !ok {
+		return "", nil
+	}
+	bad := no(http.StatusBadRequest, "Idempotency-Key must be 1 to 255 printable ASCII characters")
+	if len(all) != 1 || all[0] == "" || len(all[0]) > maxIdemKey {
+		return "", bad
+	}
+	key := all[0]
+	for i := range len(key) {
+		if key[i] < ' ' || key[i] > '~' {
+			return "", bad
+		}
+	}
+	if credential == "" && !isUUID(strings.ToLower(key)) {
+		return "", no(http.StatusBadRequest, "Idempotency-Key must be a UUID")
+	}
+	return key, nil
+}
+
+// rowKey is what the header is stored under: route, credential and key, each
+// hashed, so that a dump of the rows gives nobody's key away.
+func rowKey(route, credential, key string) string {
+	h := sha256.New()
+	for _, s := range []string{route, credential, key} {
+		d := sha256.Sum256([]byte(s))
+		h.Write(d[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// once runs a task, or gives the answer that an earlier call with the same key
+// was given. The caller has been authenticated: rows are per credential.
+func (a *API) once(c *call, t task) answer {
+	key, bad := idemKey(c.Header, t.credential)
+	if bad != nil {
+		return *bad
+	}
+	subject, err := a.uuid()
+	if err != nil {
+		return failed(c, err, "Request failed")
+	}
+	ctx, cancel := a.detached(c)
+	defer cancel()
+	if key == "" {
+		return t.do(ctx, subject, false)
+	}
+	row := rowKey(t.route, t.credential, key)
+	idem, err := a.IdemKeys.Reserve(ctx, row, sha256.Sum256(t.body), subject)
+	if err != nil {
+		return failed(c, err, "Request failed")
+	}
+	switch idem.State {
+	case IdemDone:
+		return answer{status: idem.Status, body: idem.Body, replayed: true}
+	case IdemMismatch:
+		return refuse(http.StatusUnprocessableEntity, "Idempotency-Key was used with another body")
+	case IdemInFlight:
+		return a.inFlight(c, ctx, t, idem, row)
+	case IdemFresh:
+		return a.settleKey(c, row, t.do(ctx, idem.Subject, idem.Subject != subject))
+	}
+	return failed(c, fmt.Errorf("idempotency state %q", idem.State), "Request failed")
+}
+
+// inFlight answers 409, unless the try that holds the key gave up waiting and
+// the work is done by now.
+func (a *API) inFlight(c *call, ctx context.Context, t task, idem Idem, row string) answer {
+	if t.known != nil && idem.Subject != "" {
+		if got, ok := t.known(ctx, idem.Subject); ok {
+			return a.settleKey(c, row, got)
+		}
+	}
+	busy := refuse(http.StatusConflict, "A call with this Idempotency-Key is in flight")
+	busy.retry = retryBusy
+	return busy
+}
+
+// settleKey keeps the answer of what was done and frees the key of what was
+// refused, so that a corrected try may use it again. An open answer leaves it.
+func (a *API) settleKey(c *call, row string, got answer) answer {
+	if got.open {
+		return got
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), pageWait)
+	defer cancel()
+	var err error
+	if got.status < 300 {
+		err = a.IdemKeys.Keep(ctx, row, got.status, got.body)
+	} else {
+		err = a.IdemKeys.Drop(ctx, row)
+	}
+	if err != nil { // what was done stays done: the answer is true
+		c.log.Error("http: settling idempotency key", "err", err)
+	}
+	return got
+}
+
+// unknown reports whether err says that there is no such thing.
+func unknown(err error) bool { return timmy.CodeOf(err) == timmy.NotFound }

@@ -1,0 +1,64 @@
+package rest
+
+import "time"
+
+// The maxima of this package: everything a caller can make grow.
+const (
+	// maxBody holds the longest text four times over, and escapes.
+	maxBody = 64 << 10
+	// maxText is the longest request text: what a model is asked at most.
+	maxText = 16 << 10
+	// maxDepth of nested JSON; the documented bodies need one.
+	maxDepth = 32
+	// maxDigits of an amount: no amount of sats has more, and int64 holds them.
+	maxDigits = 15
+	// maxIdemKey is the documented longest Idempotency-Key.
+	maxIdemKey = 255
+	// maxCredential is longer than any token of ours; a NIP-98 header is checked
+	// by its own codec and bounded by the server's header limit.
+	maxCredential = 512
+
+	// maxStreams of events in all, maxStreamsEach for one session or operator:
+	// each costs a goroutine and a bus subscription.
+	maxStreams     = 1024
+	maxStreamsEach = 8
+	// maxStreamLife makes a follower come back, and show its credential again.
+	maxStreamLife = time.Hour
+	// keepAlive is shorter than the idle time-out of common proxies.
+	keepAlive = 15 * time.Second
+	// writeWait closes a follower that stopped reading.
+	writeWait = 10 * time.Second
+	// bodyWait is how long a body may take to arrive.
+	bodyWait = 15 * time.Second
+
+	// maxClients is how many address prefixes have a bucket; beyond it the one
+	// seen longest ago starts anew, which costs nothing but memory not spent.
+	maxClients = 16384
+	// maxForwarded is how many hops of X-Forwarded-For are looked at.
+	maxForwarded = 16
+	// ipv6Prefix is what one customer is given.
+	ipv6Prefix = 64
+
+	// topUpWait and topUpPoll: how long the loser of two top-ups waits for the
+	// winner's invoice, which is being made by the wallet right now.
+	topUpWait = 3 * time.Second
+	topUpPoll = 50 * time.Millisecond
+
+	// payRefresh is how often, in seconds, the pay page reloads while it waits.
+	payRefresh = 4
+	// pageWait bounds what a page or a health check may ask of the database.
+	pageWait = 5 * time.Second
+)
+
+// The defaults of [Config] and [Limits].
+const (
+	defaultTokenLife         = 24 * time.Hour
+	defaultRequestTimeout    = 3 * time.Minute
+	defaultSessionsPerMinute = 60
+	defaultSessionsBurst     = 30
+	defaultPerMinute         = 600
+	defaultBurst             = 200
+	// retryBusy and retryAway are what Retry-After says.
+	retryBusy = 2 * time.Second
+	retryAway = 5 * time.Second
+)
