@@ -1,0 +1,84 @@
+package wallet
+
+import "time"
+
+// Everything that can grow, and why it may grow no further.
+const (
+	// maxBolt11 is far above an invoice with a full description and a few route
+	// hints (about 700 characters); larger ones are an attack or a mistake, and
+	// do not fit a QR code.
+	maxBolt11 = 2048
+	// maxAmountDigits keeps the amount below where zpay32 multiplies past 64
+	// bits: ten digits of nano-bitcoin are 10 BTC.
+	maxAmountDigits = 10
+	// maxLife is the longest that an invoice is offered for; the price of
+	// bitcoin moves, and an open invoice is polled.
+	maxLife = 24 * time.Hour
+	// defaultLife is for callers that name none.
+	defaultLife = time.Hour
+	// maxMemo is what BOLT 11's description field holds.
+	maxMemo = 639
+	// maxRef is above any reference of ours.
+	maxRef = 128
+
+	// maxFakeInvoices bounds the test wallet's memory, about 1 KB each.
+	maxFakeInvoices = 200_000
+	// maxJournalLine is above any line the test wallet writes.
+	maxJournalLine = 64 << 10
+
+	// maxReply is the largest answer read from a backend or a price source.
+	maxReply = 1 << 20
+	// maxLoggedReply is how much of a refusal's text is kept for the log.
+	maxLoggedReply = 200
+
+	// connectTimeout and callTimeout bound a call of a backend, retries
+	// included: an asker waits on the line.
+	connectTimeout = 3 * time.Second
+	callTimeout    = 10 * time.Second
+	// maxTries is of idempotent reads only; creating an invoice twice would
+	// make two.
+	maxTries = 3
+	// retryFirst and retryMost are the jittered pauses between tries.
+	retryFirst = 200 * time.Millisecond
+	retryMost  = 2 * time.Second
+
+	// breakerFailures in a row open the breaker for breakerPause.
+	breakerFailures = 5
+	breakerPause    = 30 * time.Second
+
+	// recentHashes is how many issued hashes are remembered, to refuse one that
+	// a backend gives out twice and to know which push frames are worth a call.
+	recentHashes = 4096
+	// hintBurst and hintEvery bound the calls that push frames about unknown
+	// hashes can cause: anybody may send such frames.
+	hintBurst = 20
+	hintEvery = time.Second
+	// watchPing finds a dead socket; watchPong is how long the answer may take.
+	watchPing = 30 * time.Second
+	watchPong = 10 * time.Second
+
+	// pageSize and maxPages bound a full pass over the wallet's list.
+	pageSize = 100
+	maxPages = 500
+	// listSlack is how long before `since` an invoice may have been made that
+	// was settled after it: its life and the grace for late payments.
+	listSlack = 3 * 24 * time.Hour
+
+	// sourceTimeout is how long all price sources have, together.
+	sourceTimeout = 3 * time.Second
+	// minSources must have answered: one source alone may be wrong or lying.
+	minSources = 2
+	// agreeing sources may move the price further than the band, within
+	// agreePercent of each other.
+	agreeing     = 3
+	agreePercent = 2
+	// refreshEvery is the oracle's pace, and retryEvery while it knows nothing.
+	refreshEvery = 60 * time.Second
+	retryEvery   = 10 * time.Second
+	// maxRateAge is how old a price may be that new work is quoted at.
+	maxRateAge = 15 * time.Minute
+	// maxSources is more than anyone configures.
+	maxSources = 16
+	// maxDecimal is the longest price text that is read.
+	maxDecimal = 32
+)
