@@ -1,0 +1,201 @@
+package tower
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+)
+
+// Texts is what answers to commands say of this tower.
+type Texts struct {
+	Name               string // empty: Timmy
+	Address            string // the lightning address to zap; empty: none
+	PublicURL          string // empty: none
+	Demo               bool   // no real sats anywhere
+	MinTopUp, MaxTopUp timmy.Msat
+	PayPage            func(timmy.Invoice) string // the page with an invoice's QR code; nil: none
+}
+
+func (t Texts) name() string {
+	if t.Name == "" {
+		return "Timmy"
+	}
+	return t.Name
+}
+
+// What a front sends as text instead of a question that it could not read.
+const (
+	CommandEmpty   = "/!empty"    // an empty message
+	CommandTooLong = "/!too-long" // more than [TextMax] bytes
+	CommandFiles   = "/!files"    // a file
+)
+
+// TextMax is the longest question in bytes.
+const TextMax = textBytesMax
+
+// IsCommand reports whether a text is for the tower itself and never for a model:
+// anything that starts with a slash, and the bare words "help" and "?".
+func IsCommand(text string) bool {
+	text = strings.TrimSpace(text)
+	return strings.HasPrefix(text, "/") || text == "?" || strings.EqualFold(text, "help")
+}
+
+// answerer answers one command. args are its words, the name left out.
+type answerer func(d *Desk, ctx context.Context, j timmy.Job, args []string) (string, error)
+
+type command struct {
+	name, usage, about string
+	answer             answerer
+}
+
+// commands is the table behind /help and the suggestions.
+func commands() []command {
+	return []command{
+		{"help", "/help [command]", "what I can do", (*Desk).help},
+		{"price", "/price", "what questions cost", (*Desk).price},
+		{"balance", "/balance", "your sats, what is reserved, and your free questions", (*Desk).balance},
+		{"topup", "/topup [sats]", "an invoice to fill your balance (1000 sats unless you say)", (*Desk).topUp},
+		{"history", "/history [n]", "your last questions; /history money: your last payments and charges", (*Desk).history},
+		{"new", "/new", "a new conversation: I forget what we talked about", (*Desk).fresh},
+		{"stop", "/stop", "stops what is running or waiting; you are not charged for it", (*Desk).stop},
+		{"forget", "/forget", "deletes the conversation and your questions; lines of the books stay", (*Desk).forget},
+	}
+}
+
+// command answers a command. It costs nothing and no model sees it; when it fails,
+// the asker is told so.
+func (d *Desk) command(ctx context.Context, j timmy.Job) timmy.Outcome {
+	text, err := d.answer(ctx, j)
+	if err != nil {
+		if timmy.CodeOf(err) == timmy.Internal {
+			d.cfg.Log.Error("answering a command", "request", j.ID.Short(), "error", err)
+			text = "Sorry, that did not work. Please try again later."
+		} else {
+			text = timmy.MessageOf(err)
+		}
+	}
+	return timmy.Outcome{State: timmy.StateComplete, Text: text}
+}
+
+func (d *Desk) answer(ctx context.Context, j timmy.Job) (string, error) {
+	switch strings.TrimSpace(j.Text) {
+	case CommandEmpty, "":
+		return "Your message was empty. Just ask a question, or send /help.", nil
+	case CommandTooLong:
+		return fmt.Sprintf("Your message is too long: I read up to %d KiB of text. You were not charged.", textBytesMax>>10), nil
+	case CommandFiles:
+		return "Files are not supported, text only. You were not charged.", nil
+	}
+	if j.From.IsZero() {
+		return "", timmy.Errorf(timmy.Unauthorized, "Commands need a key: I do not know who you are.")
+	}
+	words := strings.Fields(strings.ToLower(j.Text))
+	name := strings.TrimPrefix(words[0], "/")
+	if name == "?" {
+		name = "help"
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.answer(d, ctx, j, words[1:])
+		}
+	}
+	return unknown(name), nil
+}
+
+// unknown names the nearest command, if one is near.
+func unknown(name string) string {
+	best, least := "", 3
+	for _, c := range commands() {
+		if n := distance(clip(name, 32), c.name); n < least && n < len(c.name) {
+			best, least = c.name, n
+		}
+	}
+	shown := "/" + clip(name, 32)
+	if best == "" {
+		return fmt.Sprintf("I do not know %s. Send /help for what I can do. You were not charged.", shown)
+	}
+	return fmt.Sprintf("I do not know %s. Did you mean /%s? You were not charged.", shown, best)
+}
+
+// clip cuts s to n runes at most.
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
+	}
+	return s
+}
+
+// distance is the Levenshtein distance of two short words.
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	row := make([]int, len(y)+1)
+	for i := range row {
+		row[i] = i
+	}
+	for i, c := range x {
+		diagonal := row[0]
+		row[0] = i + 1
+		for k, e := range y {
+			cost := diagonal
+			if c != e {
+				cost++
+			}
+			diagonal = row[k+1]
+			row[k+1] = min(cost, row[k]+1, diagonal+1)
+		}
+	}
+	return row[len(y)]
+}
+
+// fresh, stop and forget are the commands that change something.
+
+func (d *Desk) fresh(ctx context.Context, j timmy.Job, _ []string) (string, error) {
+	if _, err := d.cfg.Records.Forget(ctx, j.Thread, false); err != nil {
+		return "", fmt.Errorf("starting a new conversation: %w", err)
+	}
+	return "A new conversation. I have forgotten what we talked about.", nil
+}
+
+func (d *Desk) forget(ctx context.Context, j timmy.Job, _ []string) (string, error) {
+	n, err := d.cfg.Records.Forget(ctx, j.Thread, true)
+	if err != nil {
+		return "", fmt.Errorf("forgetting: %w", err)
+	}
+	return fmt.Sprintf("Deleted: this conversation and the texts of your questions and answers (%s). "+
+		"What you paid and were charged stays in the books.", count(n, "entry", "entries")), nil
+}
+
+func (d *Desk) stop(ctx context.Context, j timmy.Job, _ []string) (string, error) {
+	running := d.stopRunning(j.From)
+	waiting, err := d.cfg.Records.Cancel(ctx, j.From, j.ID)
+	if err != nil {
+		return "", fmt.Errorf("stopping: %w", err)
+	}
+	if running+waiting == 0 {
+		return "Nothing is running or waiting.", nil
+	}
+	return fmt.Sprintf("Stopped %s. You are not charged for it.", count(running+waiting, "question", "questions")), nil
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+func sats(m timmy.Msat) string {
+	if m.Sats() == 1 {
+		return "1 sat"
+	}
+	return strconv.FormatInt(m.Sats(), 10) + " sats"
+}
+
+// minutes writes how long an invoice can be paid.
+func minutes(d time.Duration) string {
+	return count(int(max(0, d.Round(time.Minute)/time.Minute)), "minute", "minutes")
+}

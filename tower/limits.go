@@ -1,0 +1,96 @@
+package tower
+
+import "time"
+
+// Every number that bounds something, with its reason.
+const (
+	// textBytesMax is the longest question. A question costs the evaluation and
+	// the work, so an unlimited one would be an unlimited hold.
+	textBytesMax = 16 << 10
+
+	// jobTime is the deadline of one request, evaluation and work together: above
+	// the 120 s a provider is given, below what people wait for.
+	jobTime = 150 * time.Second
+	// heartbeatEvery keeps a lease well ahead of its end even if two beats fail.
+	heartbeatEvery = 15 * time.Second
+	// drainTime is what running requests get at stop; systemd kills after 30 s.
+	drainTime = 25 * time.Second
+	// abandonTime is what a cancelled model gets to return before Run gives up on it.
+	abandonTime = 3 * time.Second
+	// bookTime bounds one call of the book.
+	bookTime = 10 * time.Second
+	// finishTime is how long a finished request tries to be written: a full disk or
+	// a busy database may recover, and the lease is kept meanwhile.
+	finishTime = 60 * time.Second
+	// pollEvery is how often the queue and the awaited answers are looked at when no
+	// hint comes: hints may be lost, and other towers may give none.
+	pollEvery = time.Second
+
+	// workersDefault is how many queued requests run at once.
+	workersDefault = 8
+	// directDefault is how many requests run at once for askers on the line. Each
+	// has its own hold, so this bounds memory, not money.
+	directDefault = 256
+	// waitersMax bounds who waits for an answer, about 1 KiB each.
+	waitersMax = 10_000
+
+	// followersMax bounds who listens to the bus, about 10 KiB each.
+	followersMax = 1024
+	// followerEvents is how far a listener may lag before it loses events.
+	followerEvents = 64
+	// deltaEvery and deltaBytes batch streamed text: a token at a time would be a
+	// thousand events an answer.
+	deltaEvery = 100 * time.Millisecond
+	deltaBytes = 512
+
+	// historyDefault and historyMax bound /history.
+	historyDefault = 5
+	historyMax     = 20
+	// topUpDefault is what /topup asks for when it is not told.
+	topUpDefaultSats = 1000
+
+	// invoiceExpiry is how long an invoice may be paid unless told otherwise.
+	invoiceExpiry = time.Hour
+	// issueTime bounds the wallet's making of an invoice: an asker waits for it.
+	issueTime = 10 * time.Second
+	// lookupTime bounds one question about one invoice.
+	lookupTime = 10 * time.Second
+	// listTime bounds the full pass's one question.
+	listTime = 2 * time.Minute
+
+	// pollTick is how often due invoices are looked for.
+	pollTick = time.Second
+	// openEvery is how often the open invoices are read again: those of other
+	// towers, and what was settled meanwhile.
+	openEvery = 15 * time.Second
+	// polledMax bounds the invoices that are polled one by one; the full pass sees
+	// the others.
+	polledMax = 10_000
+	// lookupsPerTick and lookupsAtOnce keep a wallet from being overrun.
+	lookupsPerTick = 64
+	lookupsAtOnce  = 4
+	// expiredPoll is the pace after expiry: a wallet settles late only in rare cases.
+	expiredPoll = 5 * time.Minute
+	// graceTime is how long after its expiry an invoice is still asked for.
+	graceTime = 24 * time.Hour
+
+	// passEvery is the pace of the full pass.
+	passEvery = time.Hour
+	// passBackFirst is how far the first pass looks back: longer than a tower should
+	// ever be down.
+	passBackFirst = 30 * 24 * time.Hour
+	// passBack is how far the others look back: grace and a generous expiry.
+	passBack = 50 * time.Hour
+	// seenMax bounds the memory of payments that need no second report.
+	seenMax = 20_000
+	// lapseEvery is how soon after its invoice a parked request is closed.
+	lapseEvery = 5 * time.Second
+
+	// retryFirst and retryMost bound the back-off of everything that is tried again.
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 30 * time.Second
+	// watchSteady is a stream that lived long enough to start the back-off anew.
+	watchSteady = time.Minute
+	// failingMax bounds the list behind Healthy.
+	failingMax = 1000
+)
