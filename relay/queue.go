@@ -1,0 +1,109 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+var (
+	errStalled = errors.New("reader is too slow")
+	errEnded   = errors.New("connection has ended")
+)
+
+// message is one text frame: head alone, or head, body and a closing bracket. A
+// body is shared by all readers of an event and never changed.
+type message struct{ head, body []byte }
+
+func (m message) size() int { return len(m.head) + len(m.body) + 1 }
+
+// queue holds what waits for one reader. Whoever has a live event pushes and
+// never waits; the connection's own goroutine waits for room.
+type queue struct {
+	mu    sync.Mutex
+	items []message
+	bytes int
+	ended bool
+
+	wake chan struct{} // something came, or it ended
+	room chan struct{} // something went
+}
+
+func newQueue() *queue {
+	return &queue{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// push adds a message, or answers errStalled if the reader is too far behind.
+func (q *queue) push(m message) error { return q.pushWithin(m, maxQueueMessages, maxQueueBytes) }
+
+func (q *queue) pushWithin(m message, messages, bytes int) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ended {
+		return errEnded
+	}
+	// A message always fits an empty queue: one event may be the whole of it.
+	if len(q.items) > 0 && (len(q.items) >= messages || q.bytes+m.size() > bytes) {
+		return errStalled
+	}
+	q.items = append(q.items, m)
+	q.bytes += m.size()
+	signal(q.wake)
+	return nil
+}
+
+// wait adds a message when half of the queue is free. The other half is for live
+// events, so that a long answer does not count as stalling.
+func (q *queue) wait(ctx context.Context, m message) error {
+	err := q.pushWithin(m, maxQueueMessages/2, maxQueueBytes/2)
+	if !errors.Is(err, errStalled) {
+		return err
+	}
+	late := time.NewTimer(roomDeadline)
+	defer late.Stop()
+	for {
+		select {
+		case <-q.room:
+		case <-late.C:
+			return errStalled
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := q.pushWithin(m, maxQueueMessages/2, maxQueueBytes/2); !errors.Is(err, errStalled) {
+			return err
+		}
+	}
+}
+
+// take removes the oldest message. more is false when there is none; ended, that
+// there will be none.
+func (q *queue) take() (m message, more, ended bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items) == 0 {
+		q.items = nil
+		return m, false, q.ended
+	}
+	m = q.items[0]
+	q.items[0] = message{}
+	q.items = q.items[1:]
+	q.bytes -= m.size()
+	signal(q.room)
+	return m, true, false
+}
+
+// end lets the writer finish what is there and take nothing more.
+func (q *queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = true
+	signal(q.wake)
+}

@@ -1,0 +1,119 @@
+package relay
+
+import (
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/timmy-tower/timmy/db"
+)
+
+// refuseDeleted answers errDeleted if somebody who may delete this event has
+// asked for it (NIP-09). A deletion of a deletion does nothing.
+func (r *row) refuseDeleted(tx *db.Tx) error {
+	if r.ev.Kind == nostr.KindDeletion {
+		return nil
+	}
+	var there int
+	for _, who := range r.deleters() {
+		err := tx.Get(&there, `SELECT 1 FROM tombstone WHERE id = ? AND pubkey = ?`, r.id, who)
+		if err == nil {
+			return errDeleted
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("looking for a deletion: %w", err)
+		}
+	}
+	if r.d == nil {
+		return nil
+	}
+	err := tx.Get(&there, `SELECT 1 FROM address_tombstone WHERE pubkey = ? AND kind = ? AND d = ? AND until >= ?`,
+		r.pubkey, r.ev.Kind, r.d, int64(r.ev.CreatedAt))
+	switch {
+	case err == nil:
+		return errDeleted
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	}
+	return fmt.Errorf("looking for a deletion: %w", err)
+}
+
+// deleters are the keys that may delete an event: its author, and of a gift wrap
+// the one it is for (NIP-59), for its author is a key that nobody has any more.
+func (r *row) deleters() [][]byte {
+	keys := [][]byte{r.pubkey}
+	if r.ev.Kind != nostr.KindGiftWrap {
+		return keys
+	}
+	for _, t := range r.tags {
+		if len(keys) > maxDeletes {
+			break
+		}
+		if k, err := hex.DecodeString(t.value); t.name == "p" && err == nil && len(k) == 32 {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// delete does what a kind 5 says, and remembers it for events that come later.
+func (r *row) delete(tx *db.Tx) error {
+	for _, t := range r.tags {
+		var err error
+		switch t.name {
+		case "e":
+			err = r.deleteID(tx, t.value)
+		case "a":
+			err = r.deleteAddress(tx, t.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *row) deleteID(tx *db.Tx, value string) error {
+	id, err := hex.DecodeString(value)
+	if err != nil || len(id) != 32 {
+		return nil // names nothing
+	}
+	_, err = tx.Exec(`INSERT INTO tombstone (id, pubkey) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, r.pubkey)
+	if err != nil {
+		return fmt.Errorf("remembering a deletion: %w", err)
+	}
+	_, err = remove(tx, `id = ? AND kind != 5 AND (pubkey = ? OR kind = 1059 AND EXISTS (
+		SELECT 1 FROM tag t WHERE t.name = 'p' AND t.value = ? AND t.kind = event.kind
+		AND t.created_at = event.created_at AND t.rid = event.rid))`,
+		id, r.pubkey, []byte(r.ev.PubKey))
+	return err
+}
+
+// deleteAddress deletes all versions up to the deletion's own time.
+func (r *row) deleteAddress(tx *db.Tx, address string) error {
+	kindText, rest, _ := strings.Cut(address, ":")
+	author, d, ok := strings.Cut(rest, ":")
+	kind, err := strconv.Atoi(kindText)
+	if !ok || err != nil || author != r.ev.PubKey {
+		return nil
+	}
+	if nostr.IsReplaceableKind(kind) {
+		d = ""
+	} else if !nostr.IsAddressableKind(kind) {
+		return nil
+	}
+	until := int64(r.ev.CreatedAt)
+	_, err = tx.Exec(`INSERT INTO address_tombstone (pubkey, kind, d, until) VALUES (?, ?, ?, ?)
+		ON CONFLICT (pubkey, kind, d) DO UPDATE SET until = max(until, excluded.until)`,
+		r.pubkey, kind, []byte(d), until)
+	if err != nil {
+		return fmt.Errorf("remembering a deletion: %w", err)
+	}
+	_, err = remove(tx, `pubkey = ? AND kind = ? AND d = ? AND created_at <= ?`, r.pubkey, kind, []byte(d), until)
+	return err
+}
