@@ -1,0 +1,210 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/nip"
+)
+
+// What the inbox asks the desk to answer on behalf of somebody whose message
+// cannot be a question. The desk knows these three words and has a fixed text
+// for each.
+const (
+	commandEmpty   = "/!empty"
+	commandTooLong = "/!too-long"
+	commandFiles   = "/!files"
+)
+
+// dropRate is the reason that only the inbox can have: too many messages of one
+// key in a minute. The others are nip's.
+const dropRate nip.Drop = "rate"
+
+// InboxConfig is what an [Inbox] needs.
+type InboxConfig struct {
+	Key     nip.Key
+	Desk    Desk
+	Workers int              // messages opened at once; 0: one for each processor
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: nothing is logged
+}
+
+// Inbox turns direct messages for the tower into requests. What is not a message
+// to us is dropped in silence, with a count: an answer would tell a stranger what
+// we could decrypt.
+type Inbox struct {
+	cfg     InboxConfig
+	workers chan struct{}
+	peers   *peerRate
+
+	mu       sync.Mutex
+	accepted int64
+	dropped  map[string]int64
+}
+
+// InboxStats counts messages by what became of them. The reasons are few and
+// fixed: they are labels of a metric.
+type InboxStats struct {
+	Accepted int64
+	Dropped  map[string]int64
+}
+
+// NewInbox makes an inbox.
+func NewInbox(cfg InboxConfig) *Inbox {
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Inbox{
+		cfg: cfg, workers: make(chan struct{}, cfg.Workers),
+		peers: &peerRate{counts: make(map[timmy.PubKey]int)}, dropped: make(map[string]int64),
+	}
+}
+
+// Stats reads the counters.
+func (i *Inbox) Stats() InboxStats {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return InboxStats{Accepted: i.accepted, Dropped: maps.Clone(i.dropped)}
+}
+
+// Accept reads a verified event that names the tower. When it returns nil the
+// event needs nothing more: its request is durable, or there is none in it. An
+// error means that nothing is durable and the sender must be told to try again.
+func (i *Inbox) Accept(ctx context.Context, ev *nostr.Event) error {
+	m, err := i.open(ctx, ev)
+	if err != nil {
+		if d, ok := errors.AsType[nip.Drop](err); ok {
+			i.drop(d)
+			return nil
+		}
+		return err
+	}
+	now := i.cfg.Now()
+	if reason := i.refuse(m, now); reason != "" {
+		i.drop(reason)
+		return nil
+	}
+	r, err := request(m)
+	if err != nil {
+		return err
+	}
+	if err := i.cfg.Desk.Submit(ctx, r); err != nil {
+		return fmt.Errorf("submitting a message: %w", err)
+	}
+	i.mu.Lock()
+	i.accepted++
+	i.mu.Unlock()
+	return nil
+}
+
+// open decrypts with a bounded number of workers: wraps cost a stranger nothing
+// to make and us two ECDH to open.
+func (i *Inbox) open(ctx context.Context, ev *nostr.Event) (m nip.Message, err error) {
+	select {
+	case i.workers <- struct{}{}:
+		defer func() { <-i.workers }()
+	case <-ctx.Done():
+		return m, fmt.Errorf("waiting to open a message: %w", ctx.Err())
+	}
+	return nip.Open(i.cfg.Key, ev, i.cfg.Now())
+}
+
+// refuse gives the reason why a message that is well-formed gets no answer.
+func (i *Inbox) refuse(m nip.Message, now time.Time) nip.Drop {
+	switch {
+	case m.From == i.cfg.Key.Public():
+		return nip.DropSelf // the copy of an answer, or somebody's loop
+	case m.At.Before(now.Add(-inboxMaxAge)):
+		return nip.DropOld
+	case m.At.After(now.Add(inboxMaxFuture)):
+		return nip.DropFuture
+	case !i.peers.allow(m.From, now):
+		return dropRate
+	}
+	return ""
+}
+
+func (i *Inbox) drop(reason nip.Drop) {
+	i.mu.Lock()
+	i.dropped[string(reason)]++
+	i.mu.Unlock()
+	if reason == nip.DropImpersonation {
+		i.cfg.Log.Warn("a direct message claimed another sender")
+	}
+}
+
+// replyTo is what a request of this front remembers: how and to what to answer.
+type replyTo struct {
+	Scheme nip.Scheme `json:"scheme"`
+	Parent string     `json:"parent"`
+	At     int64      `json:"at"`
+}
+
+// request makes the request out of a message.
+func request(m nip.Message) (timmy.Request, error) {
+	back, err := json.Marshal(replyTo{Scheme: m.Scheme, Parent: m.ID, At: m.At.Unix()})
+	if err != nil {
+		return timmy.Request{}, fmt.Errorf("remembering how to answer: %w", err)
+	}
+	text, command := question(m)
+	return timmy.Request{
+		ID: timmy.RequestID(m.ID), Front: timmy.FrontDM,
+		From: m.From, Payer: timmy.UserAccount(m.From), Thread: "dm:" + m.From.String(),
+		Text: text, Command: command, Wait: true, ReplyTo: back, At: m.At,
+	}, nil
+}
+
+// question finds what is asked, and whether the tower answers it by itself.
+func question(m nip.Message) (text string, command bool) {
+	trimmed := strings.TrimSpace(m.Text)
+	switch {
+	case m.Kind == nip.KindFile:
+		return commandFiles, true
+	case trimmed == "":
+		return commandEmpty, true
+	case len(m.Text) > inboxMaxText:
+		return commandTooLong, true
+	case strings.HasPrefix(trimmed, "/"), trimmed == "?", strings.EqualFold(trimmed, "help"):
+		return trimmed, true
+	}
+	return m.Text, false
+}
+
+// peerRate counts messages by sender within the running minute.
+type peerRate struct {
+	mu     sync.Mutex
+	minute int64
+	counts map[timmy.PubKey]int
+}
+
+func (p *peerRate) allow(k timmy.PubKey, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := now.Unix() / 60; m != p.minute {
+		p.minute = m
+		clear(p.counts)
+	}
+	n, known := p.counts[k]
+	if n >= inboxPeerRate || (!known && len(p.counts) >= inboxPeers) {
+		return false
+	}
+	p.counts[k] = n + 1
+	return true
+}

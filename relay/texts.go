@@ -1,0 +1,195 @@
+package relay
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/nip"
+)
+
+// TextConfig is what the texts for people need to know of the tower. Empty
+// fields leave their words out.
+type TextConfig struct {
+	Name      string // of the tower; empty: Timmy
+	Address   string // its lightning address
+	PublicURL string // https://…, for the page on how to top up
+	Demo      bool   // no real sats: said in every text that mentions money
+	Typical   string // what a usual answer costs, as in "8–40 sats"
+	Free      int    // free questions a day of a new key; 0: not mentioned
+}
+
+// demoLine stands under everything that mentions money on a tower that has none.
+const demoLine = "demo: no real sats"
+
+// nip04Line tells who writes over NIP-04 what it does not hide.
+const nip04Line = "This chat uses old-style messages (NIP-04): relays can see who writes to whom and when. An app with NIP-17 messages hides that."
+
+// Reply is the text of a reply (people's words for an outcome), in plain text as
+// kind 14 asks. The answer to a command is the tower's own words, verbatim.
+// Whatever a model wrote is defanged: a payable string in it must not become a
+// payment card in our chat. now is for the minutes that an invoice has left.
+func (t TextConfig) Reply(r timmy.Reply, scheme nip.Scheme, now time.Time) string {
+	if r.Command {
+		return r.Outcome.Text
+	}
+	var blocks []string
+	if r.First {
+		blocks = append(blocks, t.greeting())
+		if scheme == nip.NIP04 {
+			blocks = append(blocks, nip04Line)
+		}
+	}
+	switch o := r.Outcome; o.State {
+	case timmy.StateParked:
+		blocks = append(blocks, t.ask(r, now)...)
+	case timmy.StateComplete:
+		blocks = append(blocks, modelText(o.Text), t.footer(r))
+	case timmy.StateRejected:
+		blocks = append(blocks, rejection(o.Reason), t.footer(r))
+	case timmy.StateUnpaid:
+		blocks = append(blocks, lapsed(o.Reason)+" "+requestTag(r), t.demo())
+	default:
+		blocks = append(blocks, failure(o.Reason)+" You were not charged. "+requestTag(r))
+	}
+	return joinBlocks(blocks)
+}
+
+// Notice is the text for money that arrived.
+func (t TextConfig) Notice(n timmy.Notice) string {
+	s := fmt.Sprintf("✓ %s received (balance %d).", inSats(n.Amount.Sats()), n.Balance.Sats())
+	if n.Working {
+		s += " Working on it…"
+	}
+	return joinBlocks([]string{s, t.demo()})
+}
+
+// greeting is what somebody sees above the first reply.
+func (t TextConfig) greeting() string {
+	name := t.Name
+	if name == "" {
+		name = "Timmy"
+	}
+	s := "Hi! I'm " + name + ", an AI you pay per question in sats."
+	if t.Typical != "" {
+		s += " A typical answer costs " + t.Typical + "."
+	}
+	if t.Free > 0 {
+		s += fmt.Sprintf("\nYou have %s today.", plural(t.Free, "free question"))
+	}
+	return s + " Just ask, or send /help."
+}
+
+// ask is the request for money: the invoice stands alone on its line, bare, so
+// that every client shows it as something to tap.
+func (t TextConfig) ask(r timmy.Reply, now time.Time) []string {
+	if r.Invoice == nil {
+		return []string{"This question waits for sats. Send /topup for an invoice. " + requestTag(r), t.demo()}
+	}
+	need := r.Invoice.Amount.CeilSat().Sats()
+	first := fmt.Sprintf("I need %s for this (you have %d).", inSats(need), r.Balance.Sats())
+	if most := r.Outcome.Cost.Total; most > 0 {
+		first = fmt.Sprintf("That will cost at most %s (you have %d).", inSats(most.Sats()), r.Balance.Sats())
+	}
+	after := ""
+	if t.Address != "" {
+		after = "Or zap me ⚡ " + t.Address + "\n"
+	}
+	after += "Expires in " + inMinutes(r.Invoice.Expires.Sub(now)) + ". Unspent sats stay yours: /balance. " + requestTag(r)
+	return []string{
+		fmt.Sprintf("%s Pay %s, I answer as soon as it lands:", first, inSats(need)),
+		r.Invoice.Bolt11,
+		after,
+		t.demo(),
+	}
+}
+
+// footer says what it cost and what is left.
+func (t TextConfig) footer(r timmy.Reply) string {
+	cost := inSats(r.Outcome.Cost.Charged.CeilSat().Sats())
+	if r.Outcome.Cost.Charged == 0 {
+		cost = "free"
+	}
+	s := fmt.Sprintf("— %s · %d left · %s", cost, r.Balance.Sats(), requestTag(r))
+	if t.Demo {
+		s += " · " + demoLine
+	}
+	return s
+}
+
+func (t TextConfig) demo() string {
+	if t.Demo {
+		return demoLine
+	}
+	return ""
+}
+
+// rejection is the evaluation's reason, which a model wrote.
+func rejection(reason string) string {
+	if reason = modelText(reason); reason == "" {
+		return "Sorry, I can't take this one."
+	}
+	return "Sorry, I can't take this one: " + reason
+}
+
+// lapsed closes what was never paid for.
+func lapsed(reason string) string {
+	if reason = modelText(reason); reason != "" && !strings.Contains(reason, "expired") {
+		return sentence(reason) + " You were not charged."
+	}
+	return "The invoice for this question has expired, so I did not answer it and nothing was charged. " +
+		"Ask again any time; sats that still arrive are added to your balance."
+}
+
+// failure is the desk's reason as an apology; "Stopped." was the asker's wish.
+func failure(reason string) string {
+	reason = sentence(modelText(reason))
+	switch rest, the := strings.CutPrefix(reason, "The "); {
+	case reason == "":
+		return "Sorry, the model failed."
+	case the:
+		return "Sorry, the " + rest
+	}
+	return reason
+}
+
+// sentence ends a text with a full stop if it has no end.
+func sentence(s string) string {
+	if s == "" || strings.ContainsAny(s[len(s)-1:], ".!?") {
+		return s
+	}
+	return s + "."
+}
+
+// requestTag names the request, as people quote it.
+func requestTag(r timmy.Reply) string { return "#req " + r.Request.Short() }
+
+// modelText makes a model's text fit to be shown.
+func modelText(s string) string { return nip.Defang(strings.TrimSpace(s)) }
+
+// joinBlocks sets the blocks apart by an empty line and leaves empty ones out.
+func joinBlocks(blocks []string) string {
+	kept := blocks[:0:0]
+	for _, b := range blocks {
+		if b != "" {
+			kept = append(kept, b)
+		}
+	}
+	return strings.Join(kept, "\n\n")
+}
+
+func inSats(n int64) string { return plural(int(n), "sat") }
+
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
+}
+
+// inMinutes is how long an invoice lives, in whole minutes, at least one.
+func inMinutes(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Minute-1)/time.Minute)), 10) + " min"
+}
