@@ -13,6 +13,8 @@ import (
 	"github.com/mdp/qrterminal/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/timmy-tower/timmy/nip"
 )
 
 func initCommand(env Env) *cobra.Command {
@@ -53,7 +55,7 @@ func runInit(env Env, cmd *cobra.Command) error {
 			return pathError("creating", err)
 		}
 	}
-	secret, err := towerKey(dir, env.Rand)
+	key, err := towerKey(dir, env.Rand)
 	if err != nil {
 		return err
 	}
@@ -63,7 +65,7 @@ func runInit(env Env, cmd *cobra.Command) error {
 	if err := createFile(path, text); err != nil {
 		return existsError(err)
 	}
-	return printInit(env, cmd, path, secret)
+	return printInit(env, cmd, path, key)
 }
 
 // initialFile is the text of the new settings file. All settings together are
@@ -112,12 +114,8 @@ func absolutePaths(fields []*field, given map[string]bool) {
 	}
 }
 
-func printInit(env Env, cmd *cobra.Command, path string, secret [32]byte) error {
-	pub, err := publicKey(secret)
-	if err != nil {
-		return err
-	}
-	v := initView{File: path, Npub: npubOf(pub), Pubkey: pub.String()}
+func printInit(env Env, cmd *cobra.Command, path string, key nip.Key) error {
+	v := initView{File: path, Npub: key.Npub(), Pubkey: key.Public().String()}
 	return emit(cmd, v, func(w io.Writer) {
 		fmt.Fprintf(w, "wrote %s\nthe tower is %s\n", v.File, v.Npub)
 		if isTerminal(env.Stdout) {

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 
 	"github.com/spf13/cobra"
+
+	"github.com/timmy-tower/timmy/nip"
 )
 
 func keygenCommand(env Env) *cobra.Command {
@@ -18,11 +19,11 @@ func keygenCommand(env Env) *cobra.Command {
 		Long:  "Make a Nostr key. With --out the secret goes to a new file of mode 0600 and is not shown;\nwithout, it is printed. A file made here serves as tower.key.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			secret, err := newSecretKey(env.Rand)
+			key, err := nip.GenerateKey(env.Rand)
 			if err != nil {
 				return err
 			}
-			return printKey(cmd, secret, out)
+			return printKey(cmd, key, out)
 		},
 	}
 	cmd.Flags().StringVarP(&out, "out", "o", "", "file for the secret key; it must not exist")
@@ -36,15 +37,11 @@ type keyView struct {
 	File   string `json:"file,omitempty"`
 }
 
-func printKey(cmd *cobra.Command, secret [32]byte, out string) error {
-	pub, err := publicKey(secret)
-	if err != nil {
-		return err
-	}
-	v := keyView{Npub: npubOf(pub), Pubkey: pub.String(), File: out}
+func printKey(cmd *cobra.Command, key nip.Key, out string) error {
+	v := keyView{Npub: key.Npub(), Pubkey: key.Public().String(), File: out}
 	if out == "" {
-		v.Nsec = nsecOf(secret)
-	} else if err := createFile(out, []byte(hex.EncodeToString(secret[:])+"\n")); err != nil {
+		v.Nsec = key.Nsec()
+	} else if err := createFile(out, []byte(key.Secret()+"\n")); err != nil {
 		return existsError(err)
 	}
 	return emit(cmd, v, func(w io.Writer) {

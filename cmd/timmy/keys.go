@@ -10,10 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/nbd-wtf/go-nostr"
-	"github.com/nbd-wtf/go-nostr/nip19"
-
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/nip"
 )
 
 // The keys in the data directory, made at the first start.
@@ -22,140 +20,61 @@ const (
 	serverKeyFile = "server.key" // 32 random bytes in hex, from which bearers and tokens are derived
 )
 
-var errNotSecretKey = errors.New("want 64 hex digits or nsec1…, a valid secret key")
-
 // towerKey reads the tower's secret key, or makes it if there is none.
-func towerKey(dir string, random io.Reader) (secret [32]byte, err error) {
+func towerKey(dir string, random io.Reader) (nip.Key, error) {
 	path := filepath.Join(dir, towerKeyFile)
-	text, err := readOrMakeKey(path, func() ([32]byte, error) { return newSecretKey(random) })
+	text, err := readOrMakeKey(path, func() (string, error) {
+		k, err := nip.GenerateKey(random)
+		return k.Secret(), err
+	})
 	if err != nil {
-		return secret, err
+		return nip.Key{}, err
 	}
-	if secret, err = parseSecretKey(text); err != nil {
-		return secret, fmt.Errorf("%s: %w", path, err)
+	k, err := nip.ParseSecret(text)
+	if err != nil {
+		return nip.Key{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return secret, nil
+	return k, nil
 }
 
 // serverKey reads the server's secret, or makes it if there is none.
 func serverKey(dir string, random io.Reader) (secret [32]byte, err error) {
 	path := filepath.Join(dir, serverKeyFile)
-	text, err := readOrMakeKey(path, func() ([32]byte, error) { return randomKey(random) })
+	text, err := readOrMakeKey(path, func() (string, error) {
+		var k [32]byte
+		_, err := io.ReadFull(random, k[:])
+		return hex.EncodeToString(k[:]), err
+	})
 	if err != nil {
 		return secret, err
 	}
-	if n, err := hex.Decode(secret[:], []byte(padTo64(text))); err != nil || n != len(secret) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(secret) {
 		return secret, fmt.Errorf("%s: want 64 hex digits", path)
 	}
+	copy(secret[:], b)
 	return secret, nil
 }
 
-// padTo64 turns a text of any other length into one that cannot be decoded.
-func padTo64(s string) string {
-	if len(s) != 64 {
-		return "?"
-	}
-	return s
-}
-
-func randomKey(random io.Reader) (k [32]byte, err error) {
-	if _, err := io.ReadFull(random, k[:]); err != nil {
-		return k, fmt.Errorf("reading randomness: %w", err)
-	}
-	return k, nil
-}
-
-// newSecretKey draws until the bytes are a valid key, which the first draw is
-// but for a chance of 2^-127.
-func newSecretKey(random io.Reader) ([32]byte, error) {
-	for range 8 {
-		k, err := randomKey(random)
-		if err != nil {
-			return k, err
-		}
-		if _, err := publicKey(k); err == nil {
-			return k, nil
-		}
-	}
-	return [32]byte{}, errors.New("the random source yields no valid key")
-}
-
-// publicKey is the key that others see.
-func publicKey(secret [32]byte) (timmy.PubKey, error) {
-	if !validScalar(secret) {
-		return timmy.PubKey{}, errNotSecretKey
-	}
-	pub, err := nostr.GetPublicKey(hex.EncodeToString(secret[:]))
-	if err != nil {
-		return timmy.PubKey{}, errNotSecretKey
-	}
-	return timmy.ParsePubKey(pub)
-}
-
-// curveOrder is n of secp256k1: secrets are 1 to n-1.
-const curveOrder = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
-
-func validScalar(k [32]byte) bool {
-	return k != [32]byte{} && hex.EncodeToString(k[:]) < curveOrder
-}
-
-// parseSecretKey reads a secret key as hex or nsec. The text is in no error.
-func parseSecretKey(s string) (secret [32]byte, err error) {
-	s = strings.TrimSpace(s)
-	if strings.HasPrefix(s, "nsec1") {
-		_, v, err := nip19.Decode(s)
-		text, ok := v.(string)
-		if err != nil || !ok {
-			return secret, errNotSecretKey
-		}
-		s = text
-	}
-	if n, err := hex.Decode(secret[:], []byte(padTo64(s))); err != nil || n != len(secret) || !validScalar(secret) {
-		return [32]byte{}, errNotSecretKey
-	}
-	return secret, nil
-}
-
-// parsePubKey reads a public key as npub or hex. A secret key in its place is
-// refused without being repeated.
+// parsePubKey reads a public key as npub or hex. What it cannot read it does not
+// repeat: it may be a secret key in the wrong place.
 func parsePubKey(s string) (timmy.PubKey, error) {
-	if !strings.HasPrefix(s, "npub1") {
-		k, err := timmy.ParsePubKey(s)
-		if err != nil {
-			return k, errors.New("want npub1… or 64 lower-case hex digits")
-		}
-		return k, nil
-	}
-	prefix, v, err := nip19.Decode(s)
-	text, ok := v.(string)
-	if err != nil || !ok || prefix != "npub" {
-		return timmy.PubKey{}, errors.New("want a valid npub1…; this one has a typing mistake")
-	}
-	return timmy.ParsePubKey(text)
-}
-
-func npubOf(k timmy.PubKey) string {
-	s, _ := nip19.EncodePublicKey(k.String()) // 32 bytes: cannot fail
-	return s
-}
-
-func nsecOf(secret [32]byte) string {
-	s, _ := nip19.EncodePrivateKey(hex.EncodeToString(secret[:])) // 32 bytes: cannot fail
-	return s
+	k, _, err := nip.ParseNpub(s)
+	return k, err
 }
 
 // readOrMakeKey reads a key file that nobody else can read, or makes it. Two
 // towers that start at once agree on one key.
-func readOrMakeKey(path string, make func() ([32]byte, error)) (string, error) {
+func readOrMakeKey(path string, generate func() (string, error)) (string, error) {
 	text, err := readKeyFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return text, err
 	}
-	k, err := make()
+	k, err := generate()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("making %s: %w", path, err)
 	}
-	err = createFile(path, []byte(hex.EncodeToString(k[:])+"\n"))
+	err = createFile(path, []byte(k+"\n"))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}

@@ -70,7 +70,7 @@ func checkNames(env Env, fields []*field) error {
 		if value == "" || !strings.HasPrefix(name, "TIMMY_") || slices.Contains(known, name) || isForeign(name) {
 			continue
 		}
-		return withHint(fmt.Errorf("%s: no such setting", name), didYouMean(name, known))
+		return fmt.Errorf("%s: no such setting; %s", name, didYouMean(name, known))
 	}
 	return nil
 }

@@ -1,0 +1,22 @@
+# syntax=docker/dockerfile:1
+# The image holds one program, runs as nobody, and keeps everything in /data.
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=1 go build -tags 'libsecp256k1 osusergo netgo' -trimpath \
+	-ldflags '-s -w -linkmode external -extldflags "-static"' -o /out/timmy ./cmd/timmy \
+	&& mkdir -p /out/data && chmod 0700 /out/data
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /out/timmy /usr/local/bin/timmy
+COPY --from=build --chown=nonroot:nonroot /out/data /data
+ENV TIMMY_LISTEN=0.0.0.0:8080 TIMMY_DATA_DIR=/data
+VOLUME /data
+EXPOSE 8080
+USER nonroot
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=6s --start-period=20s --retries=3 CMD ["/usr/local/bin/timmy", "status", "--quiet"]
+ENTRYPOINT ["/usr/local/bin/timmy"]
+CMD ["run"]

@@ -1,0 +1,71 @@
+# make run    build, and start a tower on embedded defaults
+# make test   everything that must pass before a change is taken
+# make check  the part of it that needs no processes: format, vet, staticcheck, tests with -race, seeds of the fuzz tests
+
+GO       ?= go
+TAGS     ?= libsecp256k1
+FUZZTIME ?= 30s
+KILLS    ?= 500
+SECONDS  ?= 10
+
+TOOL     := $(GO) tool -modfile=tools.mod
+SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go')
+# e2e starts processes and takes minutes; it has a target of its own
+PACKAGES  = $(shell $(GO) list -tags '$(TAGS)' ./... | grep -v '/e2e$$')
+
+.PHONY: run build test check format vet lint race fuzz bench soak pure e2e clean
+
+run: build
+	./bin/timmy run
+
+build:
+	$(GO) build -tags '$(TAGS)' -trimpath -o bin/timmy ./cmd/timmy
+
+test: check pure e2e
+
+check: format vet lint race
+	$(MAKE) fuzz FUZZTIME=2s
+
+format:
+	@unformatted="$$($(TOOL) gofumpt -l $(SOURCES))"; \
+	if [ -n "$$unformatted" ]; then echo "not formatted with gofumpt:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet -tags '$(TAGS)' ./...
+
+lint:
+	$(TOOL) staticcheck -tags '$(TAGS)' ./...
+
+race:
+	$(GO) test -race -tags '$(TAGS)' $(PACKAGES)
+
+# every fuzz target for FUZZTIME, one after the other
+fuzz:
+	@set -e; for p in $(PACKAGES); do \
+		for f in $$($(GO) test -tags '$(TAGS)' -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "$$p $$f"; \
+			$(GO) test -tags '$(TAGS)' -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
+	done
+
+bench: build
+	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem $(PACKAGES)
+	$(GO) run -tags '$(TAGS)' ./bench -timmy ./bin/timmy -seconds $(SECONDS)
+
+# kill -9 under load, KILLS times
+soak:
+	TIMMY_KILLS=$(KILLS) $(GO) test -tags '$(TAGS)' -count=1 -timeout 4h -run Killed -v ./e2e
+
+# the build without C code for the curve
+pure:
+	$(GO) test $(PACKAGES)
+
+e2e: e2e/js/node_modules
+	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m ./e2e
+
+e2e/js/node_modules: e2e/js/package-lock.json
+	cd e2e/js && npm ci --no-audit --no-fund
+	@touch $@
+
+clean:
+	rm -rf bin dist
