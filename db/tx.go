@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
+	sqlite3 "github.com/mattn/go-sqlite3"
 )
 
 var errTxOver = errors.New("transaction is over")
@@ -129,4 +130,21 @@ func (tx *Tx) Each(f func(rows *sqlx.Rows) error, query string, args ...any) (er
 		}
 	}
 	return rows.Err()
+}
+
+// Away reports whether an error means that the database cannot be written just
+// now (closed, full, locked, unreadable), so that trying later may help.
+func Away(err error) bool {
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly) {
+		return true
+	}
+	e, ok := errors.AsType[sqlite3.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code {
+	case sqlite3.ErrFull, sqlite3.ErrIoErr, sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrReadonly, sqlite3.ErrCantOpen:
+		return true
+	}
+	return false
 }

@@ -1,0 +1,244 @@
+package ledger
+
+import (
+	"context"
+
+	"github.com/timmy-tower/timmy"
+)
+
+// Finish posts the cost of a request, releases the rest of its hold, and writes
+// the turns, the standing, the reply and the parcel: one transaction. Conflict: the
+// lease was lost and nothing happened. An outcome whose sums are wrong, or that
+// costs more than was reserved, is Internal and nothing happened either.
+func (l *Ledger) Finish(ctx context.Context, lease timmy.Lease, o timmy.Outcome) (reply timmy.Reply, err error) {
+	err = l.write(ctx, func(t *txn) error {
+		r, err := t.leased(lease)
+		if err != nil {
+			return err
+		}
+		if err := checkOutcome(&r, o); err != nil {
+			return err
+		}
+		if err := t.finish(&r, o); err != nil {
+			return err
+		}
+		reply, err = r.reply(t.Tx)
+		return err
+	})
+	if err != nil {
+		return timmy.Reply{}, err
+	}
+	l.stats.finished.Add(1)
+	signal(l.queued) // a place of this asker is free
+	return reply, nil
+}
+
+// leased reads the request of a lease, if that is still the one that counts.
+func (t *txn) leased(l timmy.Lease) (row, error) {
+	r, ok, err := requestByID(t.Tx, l.Request)
+	if err != nil {
+		return r, err
+	}
+	if !ok || r.State != timmy.StateRunning || r.Tries != l.Token {
+		return r, timmy.Errorf(timmy.Conflict, "the lease of this request was lost")
+	}
+	return r, nil
+}
+
+// checkOutcome refuses sums that are wrong: a mistake upstream must not become a
+// wrong entry in the books.
+func checkOutcome(r *row, o timmy.Outcome) error {
+	c := o.Cost
+	for _, v := range []timmy.Msat{c.Eval, c.Work, c.Total, c.Absorbed, c.Charged, c.Waived, c.Dust} {
+		if v < 0 || v > timmy.MaxMsat {
+			return bug("outcome of %s: amount %d", r.ID, v)
+		}
+	}
+	switch {
+	case !o.State.Final():
+		return bug("outcome of %s: state %q is not final", r.ID, o.State)
+	case c.Charged+c.Absorbed+c.Waived != c.Total:
+		return bug("outcome of %s: %d charged, %d absorbed, %d waived are not %d", r.ID, c.Charged, c.Absorbed, c.Waived, c.Total)
+	case c.Eval+c.Work != c.Total:
+		return bug("outcome of %s: %d and %d are not %d", r.ID, c.Eval, c.Work, c.Total)
+	case c.Charged > r.HoldSession+r.HoldUser, c.Absorbed > r.HoldPool:
+		return bug("outcome of %s: %d and %d are above the hold", r.ID, c.Charged, c.Absorbed)
+	case c.Dust > c.Charged+c.Absorbed:
+		return bug("outcome of %s: more dust than money", r.ID)
+	}
+	return nil
+}
+
+// finish books an outcome that was checked. It is also how a request ends that
+// crashed too often.
+func (t *txn) finish(r *row, o timmy.Outcome) error {
+	held, err := t.unhold(r)
+	if err != nil {
+		return err
+	}
+	fromSession := min(o.Cost.Charged, held[0].amount)
+	payers := []leg{
+		{held[0].name, held[0].from, fromSession},
+		{held[1].name, held[1].from, o.Cost.Charged - fromSession},
+	}
+	if err := t.charge(r.ID, payers, o.Cost.Absorbed, o.Cost.Dust); err != nil {
+		return err
+	}
+	if err := t.grant(r.Asker, r.HoldDay, o.Cost.Absorbed-r.HoldPool); err != nil {
+		return err
+	}
+	if err := t.setOutcome(r, o); err != nil {
+		return err
+	}
+	if id, ok := r.Payer.Session(); ok {
+		if err := t.afterSession(id, r, payers[1].amount); err != nil {
+			return err
+		}
+	}
+	if err := t.remember(r, o); err != nil {
+		return err
+	}
+	bal, err := t.drawable(r.Payer)
+	if err != nil {
+		return err
+	}
+	r.Balance = bal.Posted
+	if _, err := t.Exec(`UPDATE requests SET balance = ? WHERE id = ?`, r.Balance, r.ID); err != nil {
+		return err
+	}
+	return t.answer(r)
+}
+
+// unhold releases what a request holds, and says what that was: the session's
+// leg, the user's, the pool's. The row keeps the numbers in r, not in the table.
+func (t *txn) unhold(r *row) ([3]leg, error) {
+	held := [3]leg{
+		{"session", r.Payer, r.HoldSession},
+		{"user", r.Payer, r.HoldUser},
+		{"pool", timmy.HousePool, r.HoldPool},
+	}
+	if id, ok := r.Payer.Session(); ok && r.HoldUser > 0 {
+		s, _, err := t.session(id)
+		if err != nil {
+			return held, err
+		}
+		held[1].from = timmy.UserAccount(keyOf(s.Owner))
+	}
+	for _, h := range held {
+		if err := t.release(h.from, h.amount); err != nil {
+			return held, err
+		}
+	}
+	_, err := t.Exec(`UPDATE requests SET hold_pool = 0, hold_session = 0, hold_user = 0 WHERE id = ?`, r.ID)
+	return held, err
+}
+
+func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
+	c := o.Cost
+	r.State, r.Since, r.Result, r.Reason, r.Abuse, r.Rate = o.State, ms(t.now), o.Text, o.Reason, o.Abuse, o.Rate
+	r.EvalIn, r.EvalOut, r.EvalEst = o.Eval.In, o.Eval.Out, o.Eval.Estimated
+	r.WorkIn, r.WorkOut, r.WorkEst = o.Work.In, o.Work.Out, o.Work.Estimated
+	r.CostEval, r.CostWork, r.Total, r.Absorbed = c.Eval, c.Work, c.Total, c.Absorbed
+	r.Charged, r.Waived, r.Dust = c.Charged, c.Waived, c.Dust
+	n, err := t.Exec(`UPDATE requests SET state = ?, since = ?, result = ?, reason = ?, abuse = ?, rate = ?,
+			eval_in = ?, eval_out = ?, eval_est = ?, work_in = ?, work_out = ?, work_est = ?,
+			cost_eval = ?, cost_work = ?, total = ?, absorbed = ?, charged = ?, waived = ?, dust = ?,
+			lease_owner = '', lease_until = 0
+		WHERE id = ? AND state = 'running' AND tries = ?`,
+		r.State, r.Since, r.Result, r.Reason, flag(r.Abuse), r.Rate,
+		r.EvalIn, r.EvalOut, flag(r.EvalEst), r.WorkIn, r.WorkOut, flag(r.WorkEst),
+		c.Eval, c.Work, c.Total, c.Absorbed, c.Charged, c.Waived, c.Dust, r.ID, r.Tries)
+	if err == nil && n != 1 {
+		err = bug("finishing %s, which is not running", r.ID)
+	}
+	return err
+}
+
+// remember writes the turns of an answer and moves the standing. Neither happens
+// for commands, nor for what the operator failed at; and a session that ended
+// meanwhile has no conversation any more (it was purged).
+func (t *txn) remember(r *row, o timmy.Outcome) error {
+	if r.Command {
+		return nil
+	}
+	if o.State == timmy.StateComplete && r.Thread != "" {
+		live := true
+		if id, ok := r.Payer.Session(); ok {
+			s, _, err := t.session(id)
+			if err != nil {
+				return err
+			}
+			live = s.live()
+		}
+		if live {
+			if err := t.addTurns(r.Thread, r.Text, o.Text); err != nil {
+				return err
+			}
+		}
+	}
+	if r.Asker == "" || (o.State != timmy.StateComplete && o.State != timmy.StateRejected) {
+		return nil
+	}
+	return t.grade(r.from(), o)
+}
+
+// Extend is the heartbeat of a lease. Conflict: it was lost.
+func (l *Ledger) Extend(ctx context.Context, lease timmy.Lease) error {
+	return l.write(ctx, func(t *txn) error {
+		n, err := t.Exec(`UPDATE requests SET lease_until = ?, lease_owner = ? WHERE id = ? AND state = 'running' AND tries = ?`,
+			ms(t.now.Add(l.o.LeaseFor)), l.boot, lease.Request, lease.Token)
+		if err == nil && n != 1 {
+			err = timmy.Errorf(timmy.Conflict, "the lease of this request was lost")
+		}
+		return err
+	})
+}
+
+// Recover queues again what a dead process had under lease, releasing its holds,
+// and says how many that were. On SQLite, whose file has one tower (the lock on the
+// data directory), any lease of another process is a dead one's; elsewhere only
+// one that has run out. A request that took three processes with it is finished as
+// failed. It may be called at any time.
+func (l *Ledger) Recover(ctx context.Context) (n int, err error) {
+	err = l.write(ctx, func(t *txn) error {
+		n = 0
+		var rows []row
+		err := t.Select(&rows, `SELECT * FROM requests WHERE state = 'running'
+			AND (lease_until < ? OR (? = 1 AND lease_owner <> ?)) ORDER BY seq LIMIT ?`,
+			ms(t.now), flag(t.oneProcess()), l.boot, maxSweep)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if err := t.requeue(&rows[i]); err != nil {
+				return err
+			}
+			n++
+		}
+		t.queued = n > 0
+		return nil
+	})
+	return n, err
+}
+
+func (t *txn) requeue(r *row) error {
+	if r.Crashes+1 >= maxCrashes {
+		return t.finish(r, timmy.Outcome{State: timmy.StateFailed, Reason: "this request could not be answered"})
+	}
+	held, err := t.unhold(r)
+	if err != nil {
+		return err
+	}
+	if err := t.grant(r.Asker, r.HoldDay, -r.HoldPool); err != nil {
+		return err
+	}
+	_, err = t.Exec(`UPDATE requests SET state = 'queued', since = ?, crashes = crashes + 1, lease_owner = '', lease_until = 0
+		WHERE id = ? AND state = 'running'`, ms(t.now), r.ID)
+	if err != nil {
+		return err
+	}
+	if id, ok := r.Payer.Session(); ok {
+		return t.undraw(id, held[1].amount)
+	}
+	return nil
+}

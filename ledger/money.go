@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math/bits"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
+)
+
+// million is the unit of shares: millionths.
+const million = 1_000_000
+
+// errShort: the floor of an account held.
+var errShort = timmy.Errorf(timmy.Unpaid, "not enough balance")
+
+// errPosted: a posting with this key exists; nothing moved.
+var errPosted = timmy.Errorf(timmy.Conflict, "this was booked already")
+
+// post moves an amount once. The guard of the source is in the write itself.
+func (t *txn) post(key string, from, to timmy.Account, amount timmy.Msat) error {
+	if amount == 0 {
+		return nil
+	}
+	if amount < 0 || amount > timmy.MaxMsat {
+		return bug("posting %s of %d", key, amount)
+	}
+	n, err := t.Exec(`INSERT INTO postings (key, source, destination, amount, at)
+		VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`, key, from, to, amount, ms(t.now))
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errPosted
+	}
+	if from.Floored() {
+		n, err := t.Exec(`UPDATE accounts SET posted = posted - ? WHERE name = ? AND posted - held >= ?`,
+			amount, from, amount)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return errShort
+		}
+	}
+	if to.Floored() {
+		_, err := t.Exec(`INSERT INTO accounts (name, posted) VALUES (?, ?)
+			ON CONFLICT (name) DO UPDATE SET posted = accounts.posted + excluded.posted`, to, amount)
+		return err
+	}
+	return nil
+}
+
+// reserve holds an amount, or answers errShort.
+func (t *txn) reserve(a timmy.Account, amount timmy.Msat) error {
+	if amount == 0 {
+		return nil
+	}
+	if amount < 0 || !a.Floored() {
+		return bug("holding %d of %s", amount, a)
+	}
+	n, err := t.Exec(`UPDATE accounts SET held = held + ? WHERE name = ? AND posted - held >= ?`, amount, a, amount)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return errShort
+	}
+	return nil
+}
+
+// release gives back what was held.
+func (t *txn) release(a timmy.Account, amount timmy.Msat) error {
+	if amount == 0 {
+		return nil
+	}
+	n, err := t.Exec(`UPDATE accounts SET held = held - ? WHERE name = ? AND held >= ?`, amount, a, amount)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return bug("releasing %d of %s: not held", amount, a)
+	}
+	return nil
+}
+
+// balance reads an account: the stored one, or for the house's others the sum of
+// their postings. An account that was never used has nothing.
+func balance(q *db.Tx, a timmy.Account) (b timmy.Balance, err error) {
+	if !a.Floored() {
+		err = q.Get(&b.Posted, `SELECT
+			COALESCE((SELECT SUM(amount) FROM postings WHERE destination = ?), 0) -
+			COALESCE((SELECT SUM(amount) FROM postings WHERE source = ?), 0)`, a, a)
+		return b, err
+	}
+	err = q.Get(&b, `SELECT posted, held FROM accounts WHERE name = ?`, a)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return b, err
+}
+
+// leg is a part of a charge and the account that pays it.
+type leg struct {
+	name   string // in the posting's key
+	from   timmy.Account
+	amount timmy.Msat
+}
+
+// charge books the cost of a request: the payers' legs in their order fill dust
+// first, then the pool's share, and the rest is revenue; the pool's leg has no
+// share. Keys are "finish:<request>:<from>:<to>".
+func (t *txn) charge(id string, payers []leg, absorbed, dust timmy.Msat) error {
+	var charged timmy.Msat
+	for _, p := range payers {
+		charged += p.amount
+	}
+	dustPaid := min(dust, charged)
+	share := millionths(charged-dustPaid, t.l.o.PoolShare)
+	goals := []leg{{"dust", timmy.HouseDust, dustPaid}, {"pool", timmy.HousePool, share}, {"revenue", timmy.HouseRevenue, charged - dustPaid - share}}
+	if err := t.fill(id, payers, goals); err != nil {
+		return err
+	}
+	pool := []leg{{"pool", timmy.HousePool, absorbed}}
+	dustLeft := dust - dustPaid
+	return t.fill(id, pool, []leg{{"dust", timmy.HouseDust, dustLeft}, {"revenue", timmy.HouseRevenue, absorbed - dustLeft}})
+}
+
+// fill pours the sources into the goals, in order. Both sums are equal.
+func (t *txn) fill(id string, sources, goals []leg) error {
+	for _, s := range sources {
+		for i := range goals {
+			g := &goals[i]
+			n := min(s.amount, g.amount)
+			if err := t.post("finish:"+id+":"+s.name+":"+g.name, s.from, g.from, n); err != nil {
+				return err
+			}
+			s.amount -= n
+			g.amount -= n
+		}
+	}
+	return nil
+}
+
+// millionths is amount × share / 1,000,000, rounded down, without overflow.
+func millionths(amount timmy.Msat, share int64) timmy.Msat {
+	if amount <= 0 || share <= 0 {
+		return 0
+	}
+	hi, lo := bits.Mul64(uint64(amount), uint64(share))
+	q, _ := bits.Div64(hi, lo, million)
+	return timmy.Msat(q)
+}
+
+// Balance reads an account. One that was never used has nothing.
+func (l *Ledger) Balance(ctx context.Context, a timmy.Account) (b timmy.Balance, err error) {
+	err = l.read(ctx, func(q *db.Tx) error { b, err = balance(q, a); return err })
+	return b, err
+}
+
+// Postings lists an account's latest movements, newest first.
+func (l *Ledger) Postings(ctx context.Context, a timmy.Account, limit int) (ps []timmy.Posting, err error) {
+	limit = clamp(limit, maxList)
+	err = l.read(ctx, func(q *db.Tx) error {
+		return q.Select(&ps, `SELECT seq, key, source, destination, amount, at FROM (
+				SELECT * FROM (SELECT * FROM postings WHERE source = ? ORDER BY seq DESC LIMIT ?) AS s
+				UNION ALL
+				SELECT * FROM (SELECT * FROM postings WHERE destination = ? ORDER BY seq DESC LIMIT ?) AS d
+			) AS both ORDER BY seq DESC LIMIT ?`, a, limit, a, limit, limit)
+	})
+	return ps, err
+}
+
+// Fund moves the operator's money into the free pool, exactly once in the life of
+// the books: a second call, with whatever amount, changes nothing.
+func (l *Ledger) Fund(ctx context.Context, amount timmy.Msat) error {
+	if amount < 0 || amount > timmy.MaxMsat {
+		return timmy.Errorf(timmy.Invalid, "the pool cannot be funded with %s", amount)
+	}
+	err := l.write(ctx, func(t *txn) error {
+		return t.post("fund:pool", timmy.HouseOperator, timmy.HousePool, amount)
+	})
+	if errors.Is(err, errPosted) {
+		return nil
+	}
+	return err
+}
+
+func clamp(n, most int) int { return max(0, min(n, most)) }

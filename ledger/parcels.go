@@ -1,0 +1,105 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
+)
+
+// body is what a parcel row stores of a parcel.
+type body struct {
+	ReplyTo []byte               `json:",omitempty"`
+	Reply   *timmy.Reply         `json:",omitempty"`
+	Paid    *timmy.Notice        `json:",omitempty"`
+	Zap     *timmy.InvoiceStatus `json:",omitempty"`
+	Request []byte               `json:",omitempty"`
+}
+
+// parcel writes an outbox row.
+func (t *txn) parcel(p timmy.Parcel, about timmy.RequestID) error {
+	b, err := json.Marshal(body{p.ReplyTo, p.Reply, p.Paid, p.Zap, p.Request})
+	if err != nil {
+		return fmt.Errorf("packing a parcel: %w", err)
+	}
+	t.parcels = true
+	_, err = t.Exec(`INSERT INTO parcels (front, dest, request, body, state, next, at) VALUES (?, ?, ?, ?, 'due', ?, ?)`,
+		p.Front, hexOf(p.To), about, b, ms(t.now), ms(t.now))
+	return err
+}
+
+// Due lists undelivered parcels whose time has come, oldest first. The receipt of a
+// zap has no front; its To is nobody.
+func (l *Ledger) Due(ctx context.Context, now time.Time, limit int) (ps []timmy.Parcel, err error) {
+	var rows []struct {
+		ID           int64
+		Front        timmy.Front
+		Dest         string
+		Body, Signed []byte
+		Tries        int
+		At           int64
+	}
+	err = l.read(ctx, func(q *db.Tx) error {
+		return q.Select(&rows, `SELECT id, front, dest, body, signed, tries, at FROM parcels
+			WHERE state = 'due' AND next <= ? ORDER BY next, id LIMIT ?`, ms(now), clamp(limit, maxDue))
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		var b body
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return nil, bug("parcel %d cannot be read: %w", r.ID, err)
+		}
+		p := timmy.Parcel{
+			ID: r.ID, Front: r.Front, To: keyOf(r.Dest), ReplyTo: b.ReplyTo, Reply: b.Reply, Paid: b.Paid,
+			Zap: b.Zap, Request: b.Request, Tries: r.Tries, At: when(r.At),
+		}
+		if len(r.Signed) > 0 {
+			if err := json.Unmarshal(r.Signed, &p.Signed); err != nil {
+				return nil, bug("the events of parcel %d cannot be read: %w", r.ID, err)
+			}
+		}
+		ps = append(ps, p)
+	}
+	return ps, nil
+}
+
+// Sealed stores the signed events before the first publish. Conflict: the parcel
+// has some already, which are the ones to publish.
+func (l *Ledger) Sealed(ctx context.Context, id int64, events [][]byte) error {
+	b, err := json.Marshal(events)
+	if err != nil {
+		return fmt.Errorf("packing events: %w", err)
+	}
+	return l.onParcel(ctx, `UPDATE parcels SET signed = ? WHERE id = ? AND state = 'due' AND signed IS NULL`, b, id)
+}
+
+// Delivered ends a parcel. Its texts go; that it went stays for a week.
+func (l *Ledger) Delivered(ctx context.Context, id int64) error {
+	return l.onParcel(ctx, `UPDATE parcels SET state = 'delivered', body = NULL, signed = NULL WHERE id = ? AND state = 'due'`, id)
+}
+
+// Retry puts a parcel off.
+func (l *Ledger) Retry(ctx context.Context, id int64, at time.Time, why string) error {
+	return l.onParcel(ctx, `UPDATE parcels SET tries = tries + 1, next = ?, why = ? WHERE id = ? AND state = 'due'`, ms(at), why, id)
+}
+
+// Abandon ends a parcel that cannot be delivered; why is kept. A reply can still
+// be read from its request.
+func (l *Ledger) Abandon(ctx context.Context, id int64, why string) error {
+	return l.onParcel(ctx, `UPDATE parcels SET state = 'abandoned', body = NULL, signed = NULL, why = ? WHERE id = ? AND state = 'due'`, why, id)
+}
+
+func (l *Ledger) onParcel(ctx context.Context, query string, args ...any) error {
+	return l.write(ctx, func(t *txn) error {
+		n, err := t.Exec(query, args...)
+		if err == nil && n != 1 {
+			err = timmy.Errorf(timmy.Conflict, "this parcel is not due any more, or sealed already")
+		}
+		return err
+	})
+}

@@ -1,0 +1,265 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
+)
+
+// row is a request as it is stored.
+type row struct {
+	Seq                                    int64
+	ID                                     string
+	Front                                  timmy.Front
+	Asker, Who                             string
+	Payer                                  timmy.Account
+	Thread, Text                           string
+	Command                                bool
+	PriceMax                               timmy.Msat `db:"price_max"`
+	Wait                                   bool
+	ReplyTo                                []byte `db:"reply_to"`
+	At                                     int64
+	First                                  bool
+	State                                  timmy.State
+	Since, Tries, Crashes                  int64
+	LeaseOwner                             string     `db:"lease_owner"`
+	LeaseUntil                             int64      `db:"lease_until"`
+	HoldPool                               timmy.Msat `db:"hold_pool"`
+	HoldSession                            timmy.Msat `db:"hold_session"`
+	HoldUser                               timmy.Msat `db:"hold_user"`
+	HoldDay                                int64      `db:"hold_day"`
+	Need                                   timmy.Msat
+	Invoice                                string
+	Result, Reason                         string
+	Abuse                                  bool
+	EvalIn                                 int64      `db:"eval_in"`
+	EvalOut                                int64      `db:"eval_out"`
+	EvalEst                                bool       `db:"eval_est"`
+	WorkIn                                 int64      `db:"work_in"`
+	WorkOut                                int64      `db:"work_out"`
+	WorkEst                                bool       `db:"work_est"`
+	CostEval                               timmy.Msat `db:"cost_eval"`
+	CostWork                               timmy.Msat `db:"cost_work"`
+	Total, Absorbed, Charged, Waived, Dust timmy.Msat
+	Rate                                   timmy.Rate
+	Balance                                timmy.Msat
+}
+
+func (r *row) from() timmy.PubKey { return keyOf(r.Asker) }
+
+// byParcel reports whether the asker is answered by a parcel: those who wait on a
+// line of HTTP are not.
+func (r *row) byParcel() bool { return r.Front == timmy.FrontDM || r.Front == timmy.FrontJob }
+
+func (r *row) request() timmy.Request {
+	return timmy.Request{
+		ID: timmy.RequestID(r.ID), Front: r.Front, From: r.from(), Payer: r.Payer, Thread: r.Thread, Text: r.Text,
+		Command: r.Command, PriceMax: r.PriceMax, Wait: r.Wait, ReplyTo: r.ReplyTo, At: when(r.At),
+	}
+}
+
+func (r *row) outcome() timmy.Outcome {
+	return timmy.Outcome{
+		State: r.State, Text: r.Result, Reason: r.Reason, Abuse: r.Abuse, Rate: r.Rate,
+		Eval: timmy.Usage{In: r.EvalIn, Out: r.EvalOut, Estimated: r.EvalEst},
+		Work: timmy.Usage{In: r.WorkIn, Out: r.WorkOut, Estimated: r.WorkEst},
+		Cost: timmy.Cost{
+			Eval: r.CostEval, Work: r.CostWork, Total: r.Total, Absorbed: r.Absorbed,
+			Charged: r.Charged, Waived: r.Waived, Dust: r.Dust,
+		},
+	}
+}
+
+// reply is what the asker is told; of a parked request, with its invoice.
+func (r *row) reply(q *db.Tx) (timmy.Reply, error) {
+	reply := timmy.Reply{
+		Request: timmy.RequestID(r.ID), Front: r.Front, Command: r.Command, Thread: r.Thread, Payer: r.Payer,
+		Outcome: r.outcome(), Balance: r.Balance, First: r.First, Tries: int(r.Tries), At: when(r.Since),
+	}
+	if r.State != timmy.StateParked {
+		return reply, nil
+	}
+	i, ok, err := invoiceBy(q, "ref", r.Invoice)
+	if err == nil && ok {
+		inv := i.invoice()
+		reply.Invoice = &inv
+	}
+	return reply, err
+}
+
+func requestByID(q *db.Tx, id timmy.RequestID) (r row, ok bool, err error) {
+	err = q.Get(&r, `SELECT * FROM requests WHERE id = ?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, false, nil
+	}
+	return r, err == nil, err
+}
+
+// Accept makes a request durable and queues it, once: fresh is false when its id
+// is known.
+func (l *Ledger) Accept(ctx context.Context, r timmy.Request) (fresh bool, err error) {
+	if err := checkRequest(r); err != nil {
+		return false, err
+	}
+	err = l.write(ctx, func(t *txn) error {
+		fresh, err = t.accept(r)
+		t.queued = fresh
+		return err
+	})
+	if err == nil && fresh {
+		l.stats.accepted.Add(1)
+	}
+	return fresh && err == nil, err
+}
+
+func checkRequest(r timmy.Request) error {
+	switch {
+	case r.ID == "" || len(r.ID) > 128:
+		return timmy.Errorf(timmy.Invalid, "a request needs an id of 1 to 128 bytes")
+	case r.Payer == "" || r.Payer.House():
+		return timmy.Errorf(timmy.Invalid, "a request needs an asker's account")
+	case r.PriceMax < 0 || r.PriceMax > timmy.MaxMsat:
+		return timmy.Errorf(timmy.Invalid, "the price limit is not an amount")
+	}
+	return nil
+}
+
+// accept inserts the request and notes the asker.
+func (t *txn) accept(r timmy.Request) (fresh bool, err error) {
+	if r.At.IsZero() {
+		r.At = t.now
+	}
+	who := hexOf(r.From)
+	if who == "" {
+		who = string(r.Payer)
+	}
+	n, err := t.Exec(`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		r.ID, r.Front, hexOf(r.From), who, r.Payer, r.Thread, r.Text, flag(r.Command), r.PriceMax, flag(r.Wait),
+		r.ReplyTo, ms(r.At), timmy.StateQueued, ms(t.now))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	if r.From.IsZero() {
+		return true, nil
+	}
+	return true, t.noteAsker(r)
+}
+
+// noteAsker keeps when a key was seen, whether this is its first request, and
+// where its last direct message wanted the answer: notices go there too.
+func (t *txn) noteAsker(r timmy.Request) error {
+	var replyTo []byte
+	if r.Front == timmy.FrontDM {
+		replyTo = r.ReplyTo
+	}
+	_, err := t.Exec(`INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
+		ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = standings.asked + 1,
+			reply_to = COALESCE(excluded.reply_to, standings.reply_to)`,
+		r.From.String(), ms(t.now), ms(t.now), replyTo)
+	if err != nil {
+		return err
+	}
+	_, err = t.Exec(`UPDATE requests SET first = 1 WHERE id = ?
+		AND (SELECT asked FROM standings WHERE key = ?) = 1`, r.ID, r.From.String())
+	return err
+}
+
+// Reply reads what became of a request; done is false while it is not final.
+func (l *Ledger) Reply(ctx context.Context, id timmy.RequestID) (reply timmy.Reply, done bool, err error) {
+	err = l.read(ctx, func(q *db.Tx) error {
+		r, ok, err := requestByID(q, id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return timmy.Errorf(timmy.NotFound, "no such request")
+		}
+		done = r.State.Final()
+		reply, err = r.reply(q)
+		return err
+	})
+	return reply, done, err
+}
+
+// Requests lists a key's latest requests, commands left out, newest first.
+func (l *Ledger) Requests(ctx context.Context, k timmy.PubKey, limit int) (rs []timmy.Reply, err error) {
+	if k.IsZero() {
+		return nil, nil
+	}
+	err = l.read(ctx, func(q *db.Tx) error {
+		var rows []row
+		err := q.Select(&rows, `SELECT * FROM requests WHERE asker = ? AND asker <> '' AND command = 0
+			ORDER BY seq DESC LIMIT ?`, k.String(), clamp(limit, maxList))
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			r, err := rows[i].reply(q)
+			if err != nil {
+				return err
+			}
+			rs = append(rs, r)
+		}
+		return nil
+	})
+	return rs, err
+}
+
+// Cancel finishes as failed ("stopped") what a key has queued or parked, except
+// the request keep, and says how many that were.
+func (l *Ledger) Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestID) (n int, err error) {
+	if k.IsZero() {
+		return 0, nil
+	}
+	err = l.write(ctx, func(t *txn) error {
+		n = 0
+		var rows []row
+		err := t.Select(&rows, `SELECT * FROM requests WHERE asker = ? AND asker <> '' AND id <> ?
+			AND (state = 'queued' OR state = 'parked') ORDER BY seq LIMIT ?`, k.String(), keep, maxSweep)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if err := t.close(&rows[i], timmy.StateFailed, "stopped"); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// close ends a request that holds nothing, without cost, and tells the asker.
+func (t *txn) close(r *row, state timmy.State, reason string) error {
+	bal, err := t.drawable(r.Payer)
+	if err != nil {
+		return err
+	}
+	r.State, r.Reason, r.Since, r.Balance = state, reason, ms(t.now), bal.Posted
+	n, err := t.Exec(`UPDATE requests SET state = ?, reason = ?, since = ?, balance = ?, lease_owner = '', lease_until = 0
+		WHERE id = ? AND hold_pool + hold_session + hold_user = 0`, r.State, r.Reason, r.Since, r.Balance, r.ID)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return bug("closing %s, which holds money", r.ID)
+	}
+	return t.answer(r)
+}
+
+// answer writes the parcel for fronts that are answered by parcel.
+func (t *txn) answer(r *row) error {
+	if !r.byParcel() {
+		return nil
+	}
+	reply, err := r.reply(t.Tx)
+	if err != nil {
+		return err
+	}
+	return t.parcel(timmy.Parcel{Front: r.Front, To: r.from(), ReplyTo: r.ReplyTo, Reply: &reply}, reply.Request)
+}

@@ -1,0 +1,319 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
+)
+
+// Sessions is the ledger as the HTTP front sees it: its Open makes a session,
+// where the ledger's own lists invoices.
+type Sessions struct{ *Ledger }
+
+// srow is a session as it is stored.
+type srow struct {
+	ID                       string
+	Owner                    string
+	State                    timmy.SessionState
+	Expires, Created, Bearer int64
+	Used                     bool
+	Drawn                    timmy.Msat
+	MovedTo                  string `db:"moved_to"`
+}
+
+// live reports whether the session is open for work.
+func (s *srow) live() bool { return s.State == timmy.SessionActive || s.State == timmy.SessionPaused }
+
+func (s *srow) account() timmy.Account { return timmy.SessionAccount(s.ID) }
+
+func sessionByID(q *db.Tx, id string) (s srow, ok bool, err error) {
+	err = q.Get(&s, `SELECT * FROM sessions WHERE id = ?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s, false, nil
+	}
+	return s, err == nil, err
+}
+
+func (t *txn) session(id string) (srow, bool, error) { return sessionByID(t.Tx, id) }
+
+// drawable is what a payer may draw. A bound session draws on its owner too, up to
+// most in its life; what its running requests reserved there counts as posted.
+func drawable(q *db.Tx, payer timmy.Account, most timmy.Msat) (timmy.Balance, error) {
+	b, err := balance(q, payer)
+	id, isSession := payer.Session()
+	if err != nil || !isSession {
+		return b, err
+	}
+	s, ok, err := sessionByID(q, id)
+	if err != nil || !ok || s.Owner == "" {
+		return b, err
+	}
+	owner, err := balance(q, timmy.UserAccount(keyOf(s.Owner)))
+	if err != nil {
+		return b, err
+	}
+	var reserved timmy.Msat
+	err = q.Get(&reserved, `SELECT COALESCE(SUM(hold_user), 0) FROM requests WHERE state = 'running' AND payer = ?`, payer)
+	if err != nil {
+		return b, err
+	}
+	posted := max(0, min(owner.Posted, most-s.Drawn+reserved))
+	available := max(0, min(owner.Available(), most-s.Drawn))
+	total := b.Available() + available
+	b.Posted += posted
+	b.Held = b.Posted - total
+	return b, nil
+}
+
+// settle pauses or resumes a live session by its posted balance. Pausing waits
+// until nothing runs: what is held may come back.
+func (t *txn) settle(s *srow) error {
+	if !s.live() {
+		return nil
+	}
+	bal, err := t.drawable(s.account())
+	if err != nil {
+		return err
+	}
+	want := timmy.SessionActive
+	if bal.Posted < t.l.o.MinBalance {
+		var running int
+		err := t.Get(&running, `SELECT COUNT(*) FROM requests WHERE state = 'running' AND payer = ?`, s.account())
+		if err != nil {
+			return err
+		}
+		if running > 0 {
+			return nil
+		}
+		want = timmy.SessionPaused
+	}
+	if want == s.State {
+		return nil
+	}
+	_, err = t.Exec(`UPDATE sessions SET state = ? WHERE id = ? AND state = ?`, want, s.ID, s.State)
+	s.State = want
+	return err
+}
+
+// afterSession is what the end of a request means to its session: it lives longer,
+// or is paused; or, if it ended meanwhile, passes on what was released.
+func (t *txn) afterSession(id string, r *row, charged timmy.Msat) error {
+	if err := t.undraw(id, r.HoldUser-charged); err != nil {
+		return err
+	}
+	s, ok, err := t.session(id)
+	if err != nil || !ok {
+		return err
+	}
+	if err := t.expireIfDue(&s); err != nil {
+		return err
+	}
+	if !s.live() {
+		return t.passOn(&s, "carry:"+r.ID)
+	}
+	if err := t.extendSession(&s); err != nil {
+		return err
+	}
+	return t.settle(&s)
+}
+
+func (t *txn) extendSession(s *srow) error {
+	s.Expires = ms(t.now.Add(t.l.o.SessionExpiry))
+	_, err := t.Exec(`UPDATE sessions SET expires = ? WHERE id = ?`, s.Expires, s.ID)
+	return err
+}
+
+func (t *txn) undraw(id string, amount timmy.Msat) error {
+	if amount <= 0 {
+		return nil
+	}
+	_, err := t.Exec(`UPDATE sessions SET drawn = drawn - ? WHERE id = ?`, amount, id)
+	return err
+}
+
+// expireIfDue ends a session whose time has come: state, conversation and
+// remainder in one.
+func (t *txn) expireIfDue(s *srow) error {
+	if s.State == timmy.SessionExpired || s.Expires > ms(t.now) {
+		return nil
+	}
+	return t.expire(s)
+}
+
+func (t *txn) expire(s *srow) error {
+	s.State = timmy.SessionExpired
+	if _, err := t.Exec(`UPDATE sessions SET state = 'expired' WHERE id = ? AND state <> 'expired'`, s.ID); err != nil {
+		return err
+	}
+	if _, err := t.Exec(`DELETE FROM turns WHERE thread = ?`, threadOf(s.ID)); err != nil {
+		return err
+	}
+	return t.passOn(s, fmt.Sprintf("expire:%s:%d", s.ID, s.Expires))
+}
+
+// threadOf is a session's conversation, as the HTTP front names it.
+func threadOf(id string) string { return "session:" + id }
+
+// passOn moves what an ended session has free: to the one it was moved into, or to
+// its owner. An anonymous remainder stays, and can be claimed with its bearer.
+func (t *txn) passOn(s *srow, key string) error {
+	var to timmy.Account
+	switch {
+	case s.MovedTo != "":
+		to = timmy.SessionAccount(s.MovedTo)
+	case s.Owner != "":
+		to = timmy.UserAccount(keyOf(s.Owner))
+	default:
+		return nil
+	}
+	b, err := balance(t.Tx, s.account())
+	if err != nil {
+		return err
+	}
+	if err := t.post(key, s.account(), to, b.Available()); err != nil {
+		return err
+	}
+	return t.arrived(to, b.Available())
+}
+
+// Open makes a session that awaits its deposit. A known id is returned as it is.
+// From, if set, is an anonymous session which ends here, and whose free remainder,
+// now and later, goes to the new one.
+func (s Sessions) Open(ctx context.Context, id string, owner timmy.PubKey, from string) (timmy.Session, error) {
+	if id == "" || len(id) > 64 || from == id {
+		return timmy.Session{}, timmy.Errorf(timmy.Invalid, "a session needs an id of its own")
+	}
+	err := s.write(ctx, func(t *txn) error {
+		n, err := t.Exec(`INSERT INTO sessions (id, owner, state, expires, created) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO NOTHING`, id, hexOf(owner), timmy.SessionAwaiting, ms(t.now.Add(t.l.o.SessionExpiry)), ms(t.now))
+		if err != nil || n == 0 || from == "" {
+			return err
+		}
+		return t.moveInto(id, from)
+	})
+	if err != nil {
+		return timmy.Session{}, err
+	}
+	return s.Session(ctx, id)
+}
+
+func (t *txn) moveInto(id, from string) error {
+	old, ok, err := t.session(from)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !ok:
+		return timmy.Errorf(timmy.NotFound, "Session not found")
+	case old.Owner != "":
+		return timmy.Errorf(timmy.Conflict, "the remainder of a bound session goes to its owner")
+	}
+	// Links are kept one step long, however often a remainder moves.
+	if _, err := t.Exec(`UPDATE sessions SET moved_to = ? WHERE moved_to = ? OR id = ?`, id, from, from); err != nil {
+		return err
+	}
+	if old.State == timmy.SessionExpired {
+		old.MovedTo = id
+		return t.passOn(&old, "move:"+from+":"+id)
+	}
+	old.MovedTo = id
+	return t.expire(&old)
+}
+
+// Session reads a session. One that is due is expired first; NotFound if there is
+// none.
+func (l *Ledger) Session(ctx context.Context, id string) (timmy.Session, error) {
+	s, due, err := l.readSession(ctx, id)
+	if err != nil || !due {
+		return s, err
+	}
+	err = l.write(ctx, func(t *txn) error {
+		s, ok, err := t.session(id)
+		if err != nil || !ok {
+			return err
+		}
+		return t.expireIfDue(&s)
+	})
+	if err != nil {
+		return timmy.Session{}, err
+	}
+	s, _, err = l.readSession(ctx, id)
+	return s, err
+}
+
+func (l *Ledger) readSession(ctx context.Context, id string) (out timmy.Session, due bool, err error) {
+	now := ms(l.o.Now())
+	err = l.read(ctx, func(q *db.Tx) error {
+		s, ok, err := sessionByID(q, id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return timmy.Errorf(timmy.NotFound, "Session not found")
+		}
+		due = s.State != timmy.SessionExpired && s.Expires <= now
+		bal, err := drawable(q, s.account(), l.o.MaxDeposit)
+		if err != nil {
+			return err
+		}
+		out = timmy.Session{
+			ID: s.ID, State: s.State, Owner: keyOf(s.Owner), Balance: bal.Posted, Available: bal.Available(),
+			Expires: when(s.Expires), Created: when(s.Created), Bearer: s.Bearer, Used: s.Used,
+		}
+		if out.Deposit, err = openInvoice(q, s.account(), timmy.ForDeposit, 0); err != nil {
+			return err
+		}
+		out.TopUp, err = openInvoice(q, s.account(), timmy.ForTopUp, now)
+		return err
+	})
+	return out, due, err
+}
+
+// Presented notes that the bearer has been used.
+func (l *Ledger) Presented(ctx context.Context, id string) error {
+	var s srow
+	var ok bool
+	err := l.read(ctx, func(q *db.Tx) (err error) { s, ok, err = sessionByID(q, id); return err })
+	if err != nil || s.Used {
+		return err
+	}
+	if !ok {
+		return timmy.Errorf(timmy.NotFound, "Session not found")
+	}
+	return l.write(ctx, func(t *txn) error {
+		_, err := t.Exec(`UPDATE sessions SET used = 1 WHERE id = ?`, id)
+		return err
+	})
+}
+
+// ExpireSessions ends the sessions whose time has come, each in a transaction of
+// its own, and says how many.
+func (l *Ledger) ExpireSessions(ctx context.Context, now time.Time) (int, error) {
+	var ids []string
+	err := l.read(ctx, func(q *db.Tx) error {
+		return q.Select(&ids, `SELECT id FROM sessions WHERE state <> 'expired' AND expires <= ? ORDER BY expires LIMIT ?`, ms(now), maxSweep)
+	})
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, id := range ids {
+		err := l.write(ctx, func(t *txn) error {
+			s, ok, err := t.session(id)
+			if err != nil || !ok || s.State == timmy.SessionExpired || s.Expires > ms(now) {
+				return err
+			}
+			return t.expire(&s)
+		})
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}

@@ -1,0 +1,96 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
+)
+
+// dayOf is the day, in UTC, that grants of the free pool are counted on.
+func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
+
+// standing reads what is remembered of a key; of an unknown one, its key alone.
+func standing(q *db.Tx, k timmy.PubKey) (timmy.Standing, error) {
+	var s struct {
+		Score, Scored, Completed, Refused int64
+		Paid                              timmy.Msat
+		FirstSeen                         int64 `db:"first_seen"`
+		LastSeen                          int64 `db:"last_seen"`
+		Granted                           timmy.Msat
+		Day                               int64
+	}
+	err := q.Get(&s, `SELECT score, scored, completed, refused, paid, first_seen, last_seen, granted, day
+		FROM standings WHERE key = ?`, k.String())
+	if errors.Is(err, sql.ErrNoRows) {
+		return timmy.Standing{Key: k}, nil
+	}
+	return timmy.Standing{
+		Key: k, Score: s.Score, Scored: when(s.Scored), Completed: s.Completed, Refused: s.Refused, Paid: s.Paid,
+		FirstSeen: when(s.FirstSeen), LastSeen: when(s.LastSeen), Granted: s.Granted, Day: s.Day,
+	}, err
+}
+
+// Standing reads what is remembered of a key. FirstSeen is zero if it was never
+// seen.
+func (l *Ledger) Standing(ctx context.Context, k timmy.PubKey) (s timmy.Standing, err error) {
+	if k.IsZero() {
+		return s, nil
+	}
+	err = l.read(ctx, func(q *db.Tx) error { s, err = standing(q, k); return err })
+	return s, err
+}
+
+// Meet reads a key's standing, and notes when it is seen for the first time.
+func (l *Ledger) Meet(ctx context.Context, k timmy.PubKey) (timmy.Standing, error) {
+	s, err := l.Standing(ctx, k)
+	if err != nil || k.IsZero() || l.o.Now().Sub(s.LastSeen) < meetAgain {
+		return s, err
+	}
+	err = l.write(ctx, func(t *txn) error {
+		_, err := t.Exec(`INSERT INTO standings (key, first_seen, last_seen) VALUES (?, ?, ?)
+			ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen`, k.String(), ms(t.now), ms(t.now))
+		if err != nil {
+			return err
+		}
+		s, err = standing(t.Tx, k)
+		return err
+	})
+	return s, err
+}
+
+// grant counts what a key has reserved of the free pool on a day. What is given
+// back (delta < 0) counts only while that day lasts.
+func (t *txn) grant(asker string, day int64, delta timmy.Msat) error {
+	if asker == "" || delta == 0 {
+		return nil
+	}
+	if delta < 0 {
+		_, err := t.Exec(`UPDATE standings SET granted = granted + ? WHERE key = ? AND day = ?`, delta, asker, day)
+		return err
+	}
+	n, err := t.Exec(`UPDATE standings SET granted = CASE WHEN day = ? THEN granted ELSE 0 END + ?, day = ? WHERE key = ?`,
+		day, delta, day, asker)
+	if err == nil && n != 1 {
+		err = bug("a grant to %s, who was never seen", asker)
+	}
+	return err
+}
+
+// grade moves a key's standing by an outcome. What was granted is not its.
+func (t *txn) grade(k timmy.PubKey, o timmy.Outcome) error {
+	if t.l.o.Grade == nil {
+		return nil
+	}
+	s, err := standing(t.Tx, k)
+	if err != nil {
+		return err
+	}
+	g := t.l.o.Grade(s, o, t.now)
+	_, err = t.Exec(`UPDATE standings SET score = ?, scored = ?, completed = ?, refused = ?, paid = ?, last_seen = ? WHERE key = ?`,
+		g.Score, ms(g.Scored), g.Completed, g.Refused, g.Paid, ms(g.LastSeen), k.String())
+	return err
+}

@@ -1,0 +1,276 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/timmy-tower/timmy"
+)
+
+// Start claims a request, reads what pricing needs, asks quote, and reserves what
+// it says, in one transaction.
+//
+// With r nil it claims the oldest queued request whose asker has fewer than two
+// running; commands go first and are not counted. With r set it accepts and
+// starts r. A known r is started if it is queued; else ok is false, and Reply
+// tells what it does.
+//
+// Refusals come as err, with ok true when a job comes with them: Unpaid, with a
+// lease if the request waits, finished without one if not; any other refusal of
+// quote, with the lease, so that the caller can finish what was queued. For an r
+// that is refused otherwise than by Unpaid nothing is kept, and ok is false.
+func (l *Ledger) Start(ctx context.Context, r *timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (timmy.Job, bool, error) {
+	if r != nil {
+		if err := checkRequest(*r); err != nil {
+			return timmy.Job{}, false, err
+		}
+	}
+	var s started
+	err := l.write(ctx, func(t *txn) (err error) {
+		if r != nil {
+			s, err = t.startOwn(*r, quote)
+		} else {
+			s, err = t.startNext(quote)
+		}
+		return err
+	})
+	if err != nil {
+		return timmy.Job{}, false, err
+	}
+	if s.ok && s.refusal == nil {
+		l.stats.started.Add(1)
+	}
+	return s.job, s.ok, s.refusal
+}
+
+// started is what came of a start. refusal is an error that is returned although
+// the transaction is committed.
+type started struct {
+	job     timmy.Job
+	ok      bool
+	refusal error
+}
+
+func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+	var r row
+	err := t.Get(&r, `SELECT * FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
+			SELECT who FROM requests WHERE state = 'running' AND command = 0 GROUP BY who HAVING COUNT(*) >= ?))
+		ORDER BY command DESC, seq LIMIT 1`, maxRunning)
+	if errors.Is(err, sql.ErrNoRows) {
+		return started{}, nil
+	}
+	if err != nil {
+		return started{}, err
+	}
+	refusal, err := t.admit(r.Payer)
+	if err != nil {
+		return started{}, err
+	}
+	return t.start(&r, refusal, quote)
+}
+
+func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+	refusal, err := t.admit(req.Payer)
+	if err != nil {
+		return started{}, err
+	}
+	if refusal != nil && timmy.CodeOf(refusal) != timmy.Unpaid {
+		return started{refusal: refusal}, nil
+	}
+	fresh, err := t.accept(req)
+	if err != nil {
+		return started{}, err
+	}
+	r, ok, err := requestByID(t.Tx, req.ID)
+	if err != nil || !ok || r.State != timmy.StateQueued {
+		return started{}, err
+	}
+	s, err := t.start(&r, refusal, quote)
+	if err != nil {
+		return s, err
+	}
+	if fresh && s.refusal != nil && timmy.CodeOf(s.refusal) != timmy.Unpaid {
+		return started{}, s.refusal // rolls back: the asker is on the line and hears it
+	}
+	return s, nil
+}
+
+// admit says whether a payer may start requests now. A session must be active; a
+// due one is expired, and one that has too little is paused, here.
+func (t *txn) admit(payer timmy.Account) (refusal, err error) {
+	id, ok := payer.Session()
+	if !ok {
+		return nil, nil
+	}
+	s, ok, err := t.session(id)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return timmy.Errorf(timmy.NotFound, "Session not found"), nil
+	}
+	if err := t.expireIfDue(&s); err != nil {
+		return nil, err
+	}
+	if err := t.settle(&s); err != nil {
+		return nil, err
+	}
+	bal, err := t.drawable(payer)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case s.State == timmy.SessionExpired:
+		return timmy.Errorf(timmy.Expired, "Session has expired"), nil
+	case s.State == timmy.SessionAwaiting:
+		return timmy.Errorf(timmy.Conflict, "Session is in state '%s'", s.State), nil
+	case s.State == timmy.SessionPaused, bal.Available() < t.l.o.MinBalance:
+		return timmy.Errorf(timmy.Unpaid, "Insufficient balance"), nil
+	}
+	return nil, nil
+}
+
+// start claims r and reserves, or deals with the refusal.
+func (t *txn) start(r *row, refusal error, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+	r.State, r.Since, r.Tries = timmy.StateRunning, ms(t.now), r.Tries+1
+	r.LeaseUntil = ms(t.now.Add(t.l.o.LeaseFor))
+	n, err := t.Exec(`UPDATE requests SET state = ?, since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = ''
+		WHERE id = ? AND state = 'queued'`, r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil, r.ID)
+	if err != nil {
+		return started{}, err
+	}
+	if n != 1 {
+		return started{}, bug("claiming %s, which is not queued", r.ID)
+	}
+	job, err := t.job(r)
+	if err != nil {
+		return started{}, err
+	}
+	if refusal != nil && timmy.CodeOf(refusal) != timmy.Unpaid { // its session is gone: nobody can be asked to pay
+		job.Lease = timmy.Lease{}
+		return started{job, true, refusal}, t.close(r, timmy.StateFailed, timmy.MessageOf(refusal))
+	}
+	if refusal == nil {
+		job.Hold, refusal = quote(job)
+	}
+	if refusal == nil {
+		refusal, err = t.hold(r, job.Hold)
+		if err != nil {
+			return started{}, err
+		}
+	}
+	if refusal == nil {
+		return started{job: job, ok: true}, nil
+	}
+	job.Hold = timmy.Quote{}
+	if timmy.CodeOf(refusal) == timmy.Unpaid && !r.Wait {
+		job.Lease = timmy.Lease{}
+		return started{job, true, refusal}, t.close(r, timmy.StateUnpaid, timmy.MessageOf(refusal))
+	}
+	return started{job, true, refusal}, nil
+}
+
+// job gathers what pricing needs.
+func (t *txn) job(r *row) (j timmy.Job, err error) {
+	j = timmy.Job{
+		Request: r.request(), Tries: int(r.Tries),
+		Lease: timmy.Lease{Request: timmy.RequestID(r.ID), Token: r.Tries, Until: when(r.LeaseUntil)},
+	}
+	if j.History, err = history(t.Tx, r.Thread); err != nil {
+		return j, err
+	}
+	if r.Asker != "" {
+		if j.Standing, err = standing(t.Tx, j.From); err != nil {
+			return j, err
+		}
+		if today := dayOf(t.now); j.Standing.Day != today {
+			j.Standing.Day, j.Standing.Granted = today, 0
+		}
+	}
+	payer, err := t.drawable(r.Payer)
+	if err != nil {
+		return j, err
+	}
+	pool, err := balance(t.Tx, timmy.HousePool)
+	j.PayerMax, j.PoolMax = payer.Available(), pool.Available()
+	return j, err
+}
+
+// hold reserves a quote: the session's leg first, the rest on its owner. What is
+// not there is a refusal, after which nothing is held.
+func (t *txn) hold(r *row, q timmy.Quote) (refusal, err error) {
+	if q.Payer < 0 || q.Pool < 0 || q.Total() > timmy.MaxMsat {
+		return nil, bug("quote of %d and %d for %s", q.Payer, q.Pool, r.ID)
+	}
+	first, second, err := t.legs(r.Payer, q.Payer)
+	if errors.Is(err, errShort) {
+		return err, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	pool, err := balance(t.Tx, timmy.HousePool)
+	if err != nil {
+		return nil, err
+	}
+	if pool.Available() < q.Pool {
+		return errShort, nil
+	}
+	for _, g := range []leg{first, second, {"pool", timmy.HousePool, q.Pool}} {
+		if err := t.reserve(g.from, g.amount); err != nil {
+			return nil, err
+		}
+	}
+	r.HoldPool, r.HoldDay = q.Pool, dayOf(t.now)
+	r.HoldSession, r.HoldUser = first.amount, second.amount
+	_, err = t.Exec(`UPDATE requests SET hold_pool = ?, hold_session = ?, hold_user = ?, hold_day = ? WHERE id = ?`,
+		r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if id, ok := r.Payer.Session(); ok && r.HoldUser > 0 {
+		if _, err := t.Exec(`UPDATE sessions SET drawn = drawn + ? WHERE id = ?`, r.HoldUser, id); err != nil {
+			return nil, err
+		}
+	}
+	return nil, t.grant(r.Asker, r.HoldDay, q.Pool)
+}
+
+// legs splits what a payer has to reserve between a session and its owner. errShort
+// if they have not so much.
+func (t *txn) legs(payer timmy.Account, amount timmy.Msat) (first, second leg, err error) {
+	first, second = leg{"session", payer, 0}, leg{"user", payer, 0}
+	bal, err := t.drawable(payer)
+	if err != nil {
+		return first, second, err
+	}
+	if bal.Available() < amount {
+		return first, second, errShort
+	}
+	id, ok := payer.Session()
+	if !ok {
+		second.amount = amount
+		return first, second, nil
+	}
+	own, err := balance(t.Tx, payer)
+	if err != nil {
+		return first, second, err
+	}
+	first.amount = min(amount, own.Available())
+	second.amount = amount - first.amount
+	if second.amount > 0 {
+		s, _, err := t.session(id)
+		if err != nil {
+			return first, second, err
+		}
+		second.from = timmy.UserAccount(keyOf(s.Owner))
+	}
+	return first, second, nil
+}
+
+// drawable is what a payer may draw: its account, and for a bound session its
+// owner's too, up to the maximum deposit in the session's life.
+func (t *txn) drawable(payer timmy.Account) (timmy.Balance, error) {
+	return drawable(t.Tx, payer, t.l.o.MaxDeposit)
+}
