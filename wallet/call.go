@@ -121,7 +121,8 @@ func (c *caller) finish(body []byte, err error, out any) error {
 	if err == nil {
 		return nil
 	}
-	if s, ok := errors.AsType[*status](err); ok && s.code == http.StatusNotFound {
+	// A wrong key is a 404 as well ("Wallet not found."): that is not an answer.
+	if s, ok := errors.AsType[*status](err); ok && s.code == http.StatusNotFound && strings.Contains(s.detail, "Payment") {
 		return &timmy.Error{Code: timmy.NotFound, Message: "no such invoice", Err: c.redact(err)}
 	}
 	return away(c.redact(err))

@@ -20,6 +20,8 @@ const (
 	maxMemo = 639
 	// maxRef is above any reference of ours.
 	maxRef = 128
+	// maxKey is above any LNbits key, which is 32 characters.
+	maxKey = 128
 
 	// maxFakeInvoices bounds the test wallet's memory, about 1 KB each.
 	maxFakeInvoices = 200_000

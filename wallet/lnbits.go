@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,8 +53,8 @@ func NewLNbits(cfg LNbitsConfig) (*LNbits, error) {
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.RawQuery != "" {
 		return nil, timmy.Errorf(timmy.Invalid, "lnbits url: want https://host")
 	}
-	if cfg.Key == "" {
-		return nil, timmy.Errorf(timmy.Invalid, "lnbits key: missing")
+	if !plainKey(cfg.Key) {
+		return nil, timmy.Errorf(timmy.Invalid, "lnbits key: want the letters and digits of the wallet's invoice/read key")
 	}
 	if cfg.Network.params() == nil {
 		return nil, timmy.Errorf(timmy.Invalid, "lnbits network: want mainnet, testnet, signet, regtest or simnet")
@@ -72,6 +73,12 @@ func NewLNbits(cfg LNbitsConfig) (*LNbits, error) {
 		network: cfg.Network, now: cfg.Now, log: cfg.Log,
 		recent: map[timmy.Hash]struct{}{}, hints: hintBurst, hinted: cfg.Now(),
 	}, nil
+}
+
+// plainKey: the key travels in a header and in a path, and is searched for in
+// errors; only letters and digits are the same in all three.
+func plainKey(s string) bool {
+	return s != "" && len(s) <= maxKey && strings.Trim(s, "0123456789abcdefABCDEFghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // LNbitsStats say how the server does.
