@@ -54,11 +54,7 @@ func sealLegacy(k Key, l Letter, rnd io.Reader) ([]*nostr.Event, error) {
 }
 
 func sealWrapped(k Key, l Letter, rnd io.Reader) ([]*nostr.Event, error) {
-	rumor := &nostr.Event{
-		PubKey: k.public.String(), Kind: kindChat, CreatedAt: nostr.Timestamp(l.At.Unix()),
-		Tags: addressed(l), Content: l.Text,
-	}
-	rumor.ID = rumor.GetID()
+	rumor := l.rumor(k.public)
 	readers := []timmy.PubKey{l.To}
 	if l.CopyToSelf {
 		readers = append(readers, k.public)
@@ -72,6 +68,19 @@ func sealWrapped(k Key, l Letter, rnd io.Reader) ([]*nostr.Event, error) {
 		out = append(out, wrap)
 	}
 	return out, nil
+}
+
+// RumorID is the id of the message that [Seal] wraps for NIP-17, when from writes
+// it: what an answer to it names as its parent.
+func (l Letter) RumorID(from timmy.PubKey) string { return l.rumor(from).ID }
+
+func (l Letter) rumor(from timmy.PubKey) *nostr.Event {
+	ev := &nostr.Event{
+		PubKey: from.String(), Kind: kindChat, CreatedAt: nostr.Timestamp(l.At.Unix()),
+		Tags: addressed(l), Content: strings.ToValidUTF8(l.Text, "\uFFFD"),
+	}
+	ev.ID = ev.GetID()
+	return ev
 }
 
 // wrapFor seals a rumor for one reader and wraps it under a key that is thrown
