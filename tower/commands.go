@@ -108,9 +108,9 @@ func (d *Desk) answer(ctx context.Context, j timmy.Job) (string, error) {
 
 // unknown names the nearest command, if one is near.
 func unknown(name string) string {
-	best, least := "", 3
+	best, least := "", 3 // further away is another word
 	for _, c := range commands() {
-		if n := distance(clip(name, 32), c.name); n < least && n < len(c.name) {
+		if n := distance(clip(name, 32), c.name); n < least && 2*n < len(c.name) {
 			best, least = c.name, n
 		}
 	}

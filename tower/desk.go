@@ -26,7 +26,7 @@ type DeskConfig struct {
 	Workers      int             // queued requests at once; 0: 8
 	Direct       int             // requests of askers on the line at once; 0: 256
 	Wake         <-chan struct{} // hints that something was queued elsewhere; may be nil
-	RecoverEvery time.Duration   // how often leases of dead towers are taken back; 0: at start alone
+	RecoverEvery time.Duration   // how often leases of dead towers are taken back; 0: each minute
 
 	Texts Texts
 	Now   func() time.Time
@@ -47,9 +47,9 @@ type Desk struct {
 	base context.Context // of running requests: outlives the askers
 	halt context.CancelCauseFunc
 
-	wake    chan struct{} // a token for each worker that has reason to look
-	express chan struct{} // the same for the worker that takes commands only
-	direct  chan struct{} // slots of askers on the line
+	wake    chan struct{}      // a token for each worker that has reason to look
+	express chan timmy.Request // commands that were just accepted
+	direct  chan struct{}      // slots of askers on the line
 
 	mu       sync.Mutex
 	stopping bool
@@ -71,6 +71,9 @@ func NewDesk(cfg DeskConfig) *Desk {
 	if cfg.Direct <= 0 {
 		cfg.Direct = directDefault
 	}
+	if cfg.RecoverEvery <= 0 {
+		cfg.RecoverEvery = recoverEvery
+	}
 	if cfg.Bus == nil {
 		cfg.Bus = NewBus()
 	}
@@ -81,7 +84,7 @@ func NewDesk(cfg DeskConfig) *Desk {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Desk{
-		cfg: cfg, wake: make(chan struct{}, cfg.Workers), express: make(chan struct{}, 1),
+		cfg: cfg, wake: make(chan struct{}, cfg.Workers), express: make(chan timmy.Request, expressMax),
 		direct: make(chan struct{}, cfg.Direct), running: map[timmy.RequestID]*run{},
 		waiters: map[timmy.RequestID][]chan timmy.Reply{},
 	}
@@ -98,9 +101,11 @@ func (d *Desk) Run(ctx context.Context) error {
 	}
 	var lanes sync.WaitGroup
 	for range d.cfg.Workers {
-		lanes.Go(func() { d.lane(ctx, d.wake, d.quote) })
+		lanes.Go(func() { d.lane(ctx) })
 	}
-	lanes.Go(func() { d.lane(ctx, d.express, d.quoteCommand) })
+	for range expressLanes {
+		lanes.Go(func() { d.expressLane(ctx) })
+	}
 	d.hints(ctx)
 	if d.drain() {
 		lanes.Wait()
@@ -112,10 +117,6 @@ func (d *Desk) Run(ctx context.Context) error {
 func (d *Desk) Nudge() {
 	select {
 	case d.wake <- struct{}{}:
-	default:
-	}
-	select {
-	case d.express <- struct{}{}:
 	default:
 	}
 }
@@ -130,10 +131,18 @@ func (d *Desk) Submit(ctx context.Context, r timmy.Request) error {
 	if err != nil {
 		return fmt.Errorf("accepting a request: %w", err)
 	}
-	if fresh {
-		d.publishState(r, timmy.StateQueued)
-		d.Nudge()
+	if !fresh {
+		return nil
 	}
+	d.publishState(r, timmy.StateQueued)
+	if r.Command {
+		select {
+		case d.express <- r:
+			return nil
+		default: // the other lanes take commands first, too
+		}
+	}
+	d.Nudge()
 	return nil
 }
 
@@ -169,12 +178,8 @@ func (d *Desk) recover(ctx context.Context) error {
 func (d *Desk) hints(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	var takeBack <-chan time.Time
-	if d.cfg.RecoverEvery > 0 {
-		t := time.NewTicker(d.cfg.RecoverEvery)
-		defer t.Stop()
-		takeBack = t.C
-	}
+	takeBack := time.NewTicker(d.cfg.RecoverEvery)
+	defer takeBack.Stop()
 	wake := d.cfg.Wake
 	for {
 		select {
@@ -186,7 +191,7 @@ func (d *Desk) hints(ctx context.Context) {
 			if !ok {
 				wake = nil
 			}
-		case <-takeBack:
+		case <-takeBack.C:
 			if err := d.recover(ctx); err != nil {
 				d.cfg.Log.Error("taking back requests", "error", err)
 			}
@@ -197,45 +202,70 @@ func (d *Desk) hints(ctx context.Context) {
 
 // lane claims and runs one request after the other. A lane that found something
 // nudges, for there may be more.
-func (d *Desk) lane(ctx context.Context, wake <-chan struct{}, quote quoteFunc) {
+func (d *Desk) lane(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-wake:
+		case <-d.wake:
 		}
-		for ctx.Err() == nil && d.next(ctx, quote) {
+		for ctx.Err() == nil && d.next(ctx) {
 		}
 	}
 }
 
-// next claims one request and runs it to its end; false when there is none.
-func (d *Desk) next(ctx context.Context, quote quoteFunc) bool {
+// expressLane runs commands while every other lane waits for a model: whoever
+// says stop must not wait for what is to be stopped.
+func (d *Desk) expressLane(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-d.express:
+			d.runCommand(ctx, r)
+		}
+	}
+}
+
+// next claims the oldest queued request and runs it to its end; false when there
+// is none.
+func (d *Desk) next(ctx context.Context) bool {
 	if !d.enter() {
 		return false
 	}
 	defer d.jobs.Done()
+	return d.claim(ctx, nil)
+}
+
+// runCommand runs a command that was just submitted, unless a lane has it already.
+func (d *Desk) runCommand(ctx context.Context, r timmy.Request) {
+	if !d.enter() {
+		return
+	}
+	defer d.jobs.Done()
+	d.claim(ctx, &r)
+}
+
+// claim starts a request, the oldest one if req is nil, and runs it to its end.
+// False: there was none, or the book is away.
+func (d *Desk) claim(ctx context.Context, req *timmy.Request) bool {
 	r := d.newRun(ctx)
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), bookTime)
-	j, ok, err := d.cfg.Book.Start(call, nil, func(j timmy.Job) (timmy.Quote, error) { return quote(r, j) })
+	j, ok, err := d.cfg.Book.Start(call, req, func(j timmy.Job) (timmy.Quote, error) { return d.quote(r, j) })
 	cancel()
-	switch {
-	case err != nil && j.Lease.Request != "" && timmy.CodeOf(err) == timmy.Unpaid:
-		d.Nudge()
-		d.settle(r, j, err)
+	if err != nil && j.Lease.Request == "" {
+		// With ok the book has finished the request as what err says.
+		if !ok && timmy.CodeOf(err) != timmy.Unpaid {
+			d.cfg.Log.Error("claiming a request", "error", err)
+			return false
+		}
 		return true
-	case r.passed:
-		return false
-	case timmy.CodeOf(err) == timmy.Unpaid:
-		return true
-	case err != nil:
-		d.cfg.Log.Error("claiming a request", "error", err)
-		return false
-	case !ok:
+	}
+	if err == nil && !ok {
 		return false
 	}
 	d.Nudge()
-	d.settle(r, j, nil)
+	d.settle(r, j, err)
 	return true
 }
 

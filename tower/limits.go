@@ -26,6 +26,13 @@ const (
 	// hint comes: hints may be lost, and other towers may give none.
 	pollEvery = time.Second
 
+	// recoverEvery is the pace at which leases that ran out are taken back.
+	recoverEvery = time.Minute
+
+	// expressLanes run commands beside the workers; expressMax of them may wait
+	// before the workers take the rest.
+	expressLanes = 2
+	expressMax   = 256
 	// workersDefault is how many queued requests run at once.
 	workersDefault = 8
 	// directDefault is how many requests run at once for askers on the line. Each

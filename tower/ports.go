@@ -17,14 +17,16 @@ type Book interface {
 	// what it says: one transaction. With r nil it claims the oldest queued
 	// request whose asker has fewer than two running (commands go first) and
 	// ok is false when there is none. With r set it accepts and starts r itself:
-	// for askers that wait on the line.
+	// for askers that wait on the line. An r that is known is started if it is
+	// still queued; else ok is false.
 	//
 	// When quote, or the reservation, answers Unpaid: a request that waits is
 	// returned with its lease and the error, to be parked by Invoices.Issued; one
 	// that does not is finished as unpaid in the same transaction and returned
 	// with the error and no lease. A session that is expired, awaiting its
 	// deposit, or paused answers Expired, Conflict or Unpaid, and a paused state is
-	// written then.
+	// written then. Any other refusal of what was queued comes with its lease, to be
+	// finished, or has been finished when there is none; ok is true then.
 	Start(ctx context.Context, r *timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (j timmy.Job, ok bool, err error)
 
 	// Extend is the heartbeat of a lease. Conflict: the lease was lost.
@@ -66,7 +68,8 @@ type Invoices interface {
 	// Expect writes the row before the wallet is asked. ref travels to the wallet
 	// and back. For a zap request, a parked request or a session's deposit or
 	// top-up that has an open invoice already, Expect answers Conflict and open
-	// is that invoice (nil while another caller is still making it); a zap request
+	// is that invoice, ref its reference (nil while another caller is still making
+	// it); a zap request
 	// whose invoice was paid answers Conflict with the message "already paid".
 	Expect(ctx context.Context, t timmy.TopUp) (ref string, open *timmy.Invoice, err error)
 	// Issued stores the invoice under ref and, if it is for a request, parks that

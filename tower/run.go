@@ -18,14 +18,8 @@ type run struct {
 	rate    timmy.Rate
 	rateErr error
 	refusal error // why the quote reserved nothing, other than for want of money
-	passed  bool  // not claimed: the express lane takes commands only
 	cancel  context.CancelCauseFunc
 }
-
-type quoteFunc func(r *run, j timmy.Job) (timmy.Quote, error)
-
-// errNotCommand makes the book undo a claim of the express lane.
-var errNotCommand = errors.New("not a command")
 
 // newRun fixes the bitcoin price that the whole request is priced at.
 func (d *Desk) newRun(ctx context.Context) *run {
@@ -55,24 +49,19 @@ func (d *Desk) quote(r *run, j timmy.Job) (timmy.Quote, error) {
 	return q, err
 }
 
-// quoteCommand takes commands and passes on the rest.
-func (d *Desk) quoteCommand(r *run, j timmy.Job) (timmy.Quote, error) {
-	if r.passed = !j.Command; r.passed {
-		return timmy.Quote{}, errNotCommand
-	}
-	return timmy.Quote{}, nil
-}
-
 // quoteDirect refuses outright: the asker is on the line.
 func (d *Desk) quoteDirect(r *run, j timmy.Job) (timmy.Quote, error) {
 	return d.cfg.Prices.Quote(j, r.rate, d.cfg.Now())
 }
 
 // settle brings a claimed request to its end: finished, parked, or left to the
-// next start. unpaid is set when it could not be reserved for. ok is false when
-// there is no reply.
-func (d *Desk) settle(r *run, j timmy.Job, unpaid error) (reply timmy.Reply, ok bool) {
+// next start. refused is why nothing could be reserved for it, if so: for want of
+// money it is parked, else it fails. ok is false when there is no reply.
+func (d *Desk) settle(r *run, j timmy.Job, refused error) (reply timmy.Reply, ok bool) {
 	r.job = j
+	if refused != nil {
+		r.refusal = refused
+	}
 	ctx, cancel := context.WithCancelCause(d.base)
 	r.cancel = cancel
 	defer cancel(nil)
@@ -82,9 +71,9 @@ func (d *Desk) settle(r *run, j timmy.Job, unpaid error) (reply timmy.Reply, ok 
 	defer beat()
 
 	var o timmy.Outcome
-	if unpaid != nil {
+	if timmy.CodeOf(refused) == timmy.Unpaid {
 		var parked bool
-		if o, parked = r.park(ctx, unpaid); parked {
+		if o, parked = r.park(ctx, refused); parked {
 			d.counts.parked.Add(1)
 			d.publishState(j.Request, timmy.StateParked)
 			return timmy.Reply{}, false
