@@ -17,7 +17,7 @@ import (
 // API is the HTTP door. It keeps no state but rate limits, counters and the
 // streams that are open.
 type API struct {
-	Config
+	cfg       Config
 	operators map[timmy.PubKey]bool
 	clients   *clients
 	metrics   *metrics
@@ -35,7 +35,7 @@ func New(c Config) (*API, error) {
 		return nil, err
 	}
 	c.fill()
-	a := &API{Config: c, operators: map[timmy.PubKey]bool{}, drained: make(chan struct{})}
+	a := &API{cfg: c, operators: map[timmy.PubKey]bool{}, drained: make(chan struct{})}
 	for _, k := range c.Operators {
 		a.operators[k] = !k.IsZero()
 	}
@@ -111,13 +111,13 @@ func (a *API) routes() []route {
 		{pattern: "/style.css", methods: get(a.style)},
 		{pattern: "/qr.png", methods: get(a.towerQR)},
 	}
-	if a.Invoice == nil {
+	if a.cfg.Invoice == nil {
 		return rs
 	}
 	rs = append(rs,
 		route{pattern: "/pay/{hash}", methods: get(a.payPage)},
 		route{pattern: "/pay/{hash}/qr.png", methods: get(a.payQR)})
-	if a.Pay != nil {
+	if a.cfg.Pay != nil {
 		rs = append(rs, route{pattern: "/pay/{hash}/settle", methods: post(a.settle)})
 	}
 	return rs
@@ -178,20 +178,20 @@ func (a *API) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, route: "other"}
 		id := a.requestID()
-		start := a.Now()
+		start := a.cfg.Now()
 		secure(rec.Header(), id)
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				a.Log.Error("http: panic", "request", id, "route", rec.route, "panic", p)
+				a.cfg.Log.Error("http: panic", "request", id, "route", rec.route, "panic", p)
 				if rec.status == 0 {
 					refuse(http.StatusInternalServerError, "Internal error").write(rec)
 				}
 			}
-			a.metrics.observe(rec, a.Now().Sub(start))
-			a.Log.Debug("http", "request", id, "route", rec.route, "method", r.Method, "status", rec.status)
+			a.metrics.observe(rec, a.cfg.Now().Sub(start))
+			a.cfg.Log.Debug("http", "request", id, "route", rec.route, "method", r.Method, "status", rec.status)
 		}()
 		p := r.URL.Path
 		switch clean := path.Clean("/" + p); {
@@ -261,7 +261,7 @@ func (a *API) json(h func(*call) answer) http.HandlerFunc {
 
 func (a *API) call(w http.ResponseWriter, r *http.Request) *call {
 	id, _ := r.Context().Value(callID{}).(string)
-	return &call{Request: r, w: w, id: id, log: a.Log.With("request", id)}
+	return &call{Request: r, w: w, id: id, log: a.cfg.Log.With("request", id)}
 }
 
 // money refuses calls that could move money while the books do not add up or
@@ -272,7 +272,7 @@ func (a *API) money(h func(*call) answer) func(*call) answer {
 			c.w.Header().Set("Connection", "close")
 			return away("The tower is shutting down")
 		}
-		if !a.MoneyOK() {
+		if !a.cfg.MoneyOK() {
 			return away("Payments are suspended")
 		}
 		return h(c)
@@ -291,14 +291,14 @@ func (a *API) limitSessions(h http.HandlerFunc) http.HandlerFunc {
 
 // detached is the context of work that goes on when the caller hangs up.
 func (a *API) detached(c *call) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(c.Context()), a.RequestTimeout)
+	return context.WithTimeout(context.WithoutCancel(c.Context()), a.cfg.RequestTimeout)
 }
 
 // link names the pay page of an invoice, in a header: the documented bodies
 // have no field for it.
 func (a *API) link(h timmy.Hash) string {
-	if a.Invoice == nil {
+	if a.cfg.Invoice == nil {
 		return ""
 	}
-	return strings.Join([]string{"<", a.PublicURL, "/pay/", h.String(), `>; rel="payment"`}, "")
+	return strings.Join([]string{"<", a.cfg.PublicURL, "/pay/", h.String(), `>; rel="payment"`}, "")
 }

@@ -92,6 +92,7 @@ func (a *API) operatorEvents(w http.ResponseWriter, r *http.Request) {
 // tower stops, or an hour has passed.
 func (a *API) stream(c *call, topic string, view func(timmy.Event) any) {
 	if a.draining.Load() {
+		c.w.Header().Set("Connection", "close")
 		away("The tower is shutting down").write(c.w)
 		return
 	}
@@ -103,7 +104,7 @@ func (a *API) stream(c *call, topic string, view func(timmy.Event) any) {
 	defer func() { a.streams.leave(topic); a.metrics.streams.Dec() }()
 	ctx, cancel := context.WithTimeout(c.Context(), maxStreamLife)
 	defer cancel()
-	events := a.Bus.Follow(ctx, topic)
+	events := a.cfg.Bus.Follow(ctx, topic)
 	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
@@ -154,7 +155,7 @@ func (s sse) send(text string) bool {
 
 // patient moves the connection's write deadline behind the longest wait.
 func (a *API) patient(c *call) {
-	until := time.Now().Add(a.RequestTimeout + writeWait)
+	until := time.Now().Add(a.cfg.RequestTimeout + writeWait)
 	_ = http.NewResponseController(c.w).SetWriteDeadline(until) // test recorders have none
 }
 

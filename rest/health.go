@@ -25,13 +25,13 @@ func (a *API) ready(c *call, tell func(string) string) answer {
 	ctx, cancel := context.WithTimeout(c.Context(), pageWait)
 	defer cancel()
 	checks := map[string]string{"money": "ok", "running": "ok"}
-	if !a.MoneyOK() {
+	if !a.cfg.MoneyOK() {
 		checks["money"] = "the books do not add up"
 	}
 	if a.draining.Load() {
 		checks["running"] = "shutting down"
 	}
-	for name, s := range a.Ready(ctx) {
+	for name, s := range a.cfg.Ready(ctx) {
 		checks[name] = s
 	}
 	v, status := healthView{Status: "ready", Checks: checks}, http.StatusOK

@@ -74,7 +74,7 @@ func (a *API) once(c *call, t task) answer {
 		return t.do(ctx, subject, false)
 	}
 	row := rowKey(t.route, t.credential, key)
-	idem, err := a.IdemKeys.Reserve(ctx, row, sha256.Sum256(t.body), subject)
+	idem, err := a.cfg.IdemKeys.Reserve(ctx, row, sha256.Sum256(t.body), subject)
 	if err != nil {
 		return failed(c, err, "Request failed")
 	}
@@ -84,7 +84,7 @@ func (a *API) once(c *call, t task) answer {
 	case IdemMismatch:
 		return refuse(http.StatusUnprocessableEntity, "Idempotency-Key was used with another body")
 	case IdemInFlight:
-		return a.inFlight(c, ctx, t, idem, row)
+		return a.inFlight(ctx, c, t, idem, row)
 	case IdemFresh:
 		return a.settleKey(c, row, t.do(ctx, idem.Subject, idem.Subject != subject))
 	}
@@ -93,7 +93,7 @@ func (a *API) once(c *call, t task) answer {
 
 // inFlight answers 409, unless the try that holds the key gave up waiting and
 // the work is done by now.
-func (a *API) inFlight(c *call, ctx context.Context, t task, idem Idem, row string) answer {
+func (a *API) inFlight(ctx context.Context, c *call, t task, idem Idem, row string) answer {
 	if t.known != nil && idem.Subject != "" {
 		if got, ok := t.known(ctx, idem.Subject); ok {
 			return a.settleKey(c, row, got)
@@ -114,9 +114,9 @@ func (a *API) settleKey(c *call, row string, got answer) answer {
 	defer cancel()
 	var err error
 	if got.status < 300 {
-		err = a.IdemKeys.Keep(ctx, row, got.status, got.body)
+		err = a.cfg.IdemKeys.Keep(ctx, row, got.status, got.body)
 	} else {
-		err = a.IdemKeys.Drop(ctx, row)
+		err = a.cfg.IdemKeys.Drop(ctx, row)
 	}
 	if err != nil { // what was done stays done: the answer is true
 		c.log.Error("http: settling idempotency key", "err", err)

@@ -43,8 +43,8 @@ type landingData struct {
 // landing is GET /.
 func (a *API) landing(w http.ResponseWriter, r *http.Request) {
 	a.render(a.call(w, r), "landing.html", landingData{
-		Page: a.Page, URL: a.PublicURL, Profile: scheme("nostr", a.Page.Nprofile),
-		Min: a.MinDeposit.Sats(), Max: a.MaxDeposit.Sats(), MinBalance: a.MinBalance.Sats(),
+		Page: a.cfg.Page, URL: a.cfg.PublicURL, Profile: scheme("nostr", a.cfg.Page.Nprofile),
+		Min: a.cfg.MinDeposit.Sats(), Max: a.cfg.MaxDeposit.Sats(), MinBalance: a.cfg.MinBalance.Sats(),
 	})
 }
 
@@ -76,11 +76,11 @@ func (a *API) style(w http.ResponseWriter, r *http.Request) {
 
 // towerQR is GET /qr.png: the tower's profile, for a phone.
 func (a *API) towerQR(w http.ResponseWriter, r *http.Request) {
-	if a.Page.Nprofile == "" {
+	if a.cfg.Page.Nprofile == "" {
 		refuse(http.StatusNotFound, "Not found").write(w)
 		return
 	}
-	a.qr(a.call(w, r), "nostr:"+a.Page.Nprofile)
+	a.qr(a.call(w, r), "nostr:"+a.cfg.Page.Nprofile)
 }
 
 func (a *API) qr(c *call, text string) {
@@ -114,7 +114,7 @@ func (a *API) invoice(c *call) (timmy.InvoiceStatus, *answer) {
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), pageWait)
 	defer cancel()
-	inv, err := a.Invoice(ctx, hash)
+	inv, err := a.cfg.Invoice(ctx, hash)
 	if unknown(err) || err == nil && inv.Bolt11 == "" {
 		return inv, no(http.StatusNotFound, "Invoice not found")
 	}
@@ -134,13 +134,13 @@ func (a *API) payPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := payData{
-		Page: a.Page, Bolt11: inv.Bolt11, Link: scheme("lightning", inv.Bolt11), Hash: inv.Hash.String(),
+		Page: a.cfg.Page, Bolt11: inv.Bolt11, Link: scheme("lightning", inv.Bolt11), Hash: inv.Hash.String(),
 		Sats: inv.Amount.CeilSat().Sats(), Paid: inv.Settled,
-		Expired: !inv.Settled && !inv.Expires.IsZero() && a.Now().After(inv.Expires),
+		Expired: !inv.Settled && !inv.Expires.IsZero() && a.cfg.Now().After(inv.Expires),
 		Expires: inv.Expires.UTC().Format(time.RFC1123),
 	}
 	if !d.Paid && !d.Expired {
-		d.Refresh, d.Button = payRefresh, a.Pay != nil
+		d.Refresh, d.Button = payRefresh, a.cfg.Pay != nil
 	}
 	a.render(c, "pay.html", d)
 }
@@ -165,7 +165,7 @@ func (a *API) settle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !inv.Settled {
-		if err := a.Pay(c.Context(), inv.Bolt11); err != nil {
+		if err := a.cfg.Pay(c.Context(), inv.Bolt11); err != nil {
 			failed(c, err, "Payment failed").write(w)
 			return
 		}

@@ -77,7 +77,7 @@ func (a *API) request(c *call) answer {
 			return a.run(ctx, c, s, timmy.Request{ID: timmy.RequestID(subject), Text: text})
 		},
 		known: func(ctx context.Context, subject string) (answer, bool) {
-			r, done, err := a.Sessions.Reply(ctx, timmy.RequestID(subject))
+			r, done, err := a.cfg.Sessions.Reply(ctx, timmy.RequestID(subject))
 			if err != nil || !done {
 				return answer{}, false
 			}
@@ -89,13 +89,13 @@ func (a *API) request(c *call) answer {
 // resume waits for a request that an earlier try, cut off by a crash, has
 // already put into the book; false: it never came that far.
 func (a *API) resume(ctx context.Context, c *call, s timmy.Session, id timmy.RequestID) (answer, bool) {
-	_, _, err := a.Sessions.Reply(ctx, id)
+	_, _, err := a.cfg.Sessions.Reply(ctx, id)
 	if unknown(err) {
 		return answer{}, false
 	}
 	var r timmy.Reply
 	if err == nil {
-		r, err = a.Desk.Wait(ctx, id)
+		r, err = a.cfg.Desk.Wait(ctx, id)
 	}
 	if err != nil {
 		return a.undone(ctx, c, s, id, err), true
@@ -112,12 +112,12 @@ func (a *API) run(ctx context.Context, c *call, s timmy.Session, r timmy.Request
 		return a.short(s)
 	case s.State != timmy.SessionActive:
 		return refuse(http.StatusConflict, inState(s))
-	case s.Available < a.MinBalance:
+	case s.Available < a.cfg.MinBalance:
 		return a.short(s)
 	}
 	r.Front, r.From, r.Payer = timmy.FrontREST, s.Owner, timmy.SessionAccount(s.ID)
-	r.Thread, r.At = thread(s.ID), a.Now()
-	got, err := a.Desk.Do(ctx, r)
+	r.Thread, r.At = thread(s.ID), a.cfg.Now()
+	got, err := a.cfg.Desk.Do(ctx, r)
 	if err != nil {
 		return a.undone(ctx, c, s, r.ID, err)
 	}
@@ -127,13 +127,13 @@ func (a *API) run(ctx context.Context, c *call, s timmy.Session, r timmy.Request
 // short is the documented 402; balance is what may be drawn now.
 func (a *API) short(s timmy.Session) answer {
 	return reply(http.StatusPaymentRequired, balanceView{
-		Error: msgBalance, Balance: s.Available.Sats(), Minimum: a.MinBalance.Sats(),
+		Error: msgBalance, Balance: s.Available.Sats(), Minimum: a.cfg.MinBalance.Sats(),
 	})
 }
 
 // shortNow is the 402 after the desk refused: the balance has moved since.
 func (a *API) shortNow(ctx context.Context, c *call, s timmy.Session) answer {
-	if now, err := a.Sessions.Session(ctx, s.ID); err == nil {
+	if now, err := a.cfg.Sessions.Session(ctx, s.ID); err == nil {
 		s = now
 	} else {
 		c.log.Warn("http: reading the balance for a 402", "err", err)
@@ -145,8 +145,11 @@ func (a *API) shortNow(ctx context.Context, c *call, s timmy.Session) answer {
 func (a *API) undone(ctx context.Context, c *call, s timmy.Session, id timmy.RequestID, err error) answer {
 	// The asker waited as long as we let it; the work goes on. Not an error
 	// status: a client that repeats the call would pay twice.
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return running(s, id, timmy.StateRunning)
+	if errors.Is(err, context.DeadlineExceeded) {
+		if a.booked(c, id) {
+			return running(s, id, timmy.StateRunning)
+		}
+		return away("The tower is too busy")
 	}
 	switch timmy.CodeOf(err) {
 	case timmy.Unpaid:
@@ -154,18 +157,26 @@ func (a *API) undone(ctx context.Context, c *call, s timmy.Session, id timmy.Req
 	case timmy.Expired:
 		return refuse(http.StatusGone, msgExpired)
 	case timmy.Conflict, timmy.NotFound:
-		if now, e := a.Sessions.Session(ctx, s.ID); e == nil {
+		if now, e := a.cfg.Sessions.Session(ctx, s.ID); e == nil {
 			s = now
 		}
 		return refuse(http.StatusConflict, inState(s))
 	case timmy.Internal:
 		out := failed(c, err, msgFailed)
 		// Whether it is in the book is not known: the key must not run it again.
-		_, _, e := a.Sessions.Reply(ctx, id)
-		out.open = !unknown(e)
+		out.open = a.booked(c, id)
 		return out
 	}
 	return failed(c, err, msgFailed)
+}
+
+// booked reports whether the request may be in the book: only a plain "no such
+// request" says that it is not.
+func (a *API) booked(c *call, id timmy.RequestID) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), pageWait)
+	defer cancel()
+	_, _, err := a.cfg.Sessions.Reply(ctx, id)
+	return !unknown(err)
 }
 
 func running(s timmy.Session, id timmy.RequestID, state timmy.State) answer {
@@ -219,7 +230,7 @@ func (a *API) fetch(c *call) answer {
 	if !isUUID(id) {
 		return refuse(http.StatusNotFound, msgNoRequest)
 	}
-	r, done, err := a.Sessions.Reply(c.Context(), timmy.RequestID(id))
+	r, done, err := a.cfg.Sessions.Reply(c.Context(), timmy.RequestID(id))
 	switch {
 	case unknown(err), err == nil && r.Payer != timmy.SessionAccount(s.ID):
 		return refuse(http.StatusNotFound, msgNoRequest)

@@ -16,7 +16,7 @@ import (
 // mac is HMAC-SHA256 under the server key. Every use has a label of its own, so
 // that no output of one use is an output of another.
 func (a *API) mac(label string, parts ...string) []byte {
-	h := hmac.New(sha256.New, a.ServerKey)
+	h := hmac.New(sha256.New, a.cfg.ServerKey)
 	io.WriteString(h, label) // a hash never fails
 	for _, p := range parts {
 		io.WriteString(h, "|"+p)
@@ -61,7 +61,7 @@ func (a *API) bytes(n int) ([]byte, error) {
 	a.random.Lock()
 	defer a.random.Unlock()
 	b := make([]byte, n)
-	if _, err := io.ReadFull(a.Rand, b); err != nil {
+	if _, err := io.ReadFull(a.cfg.Rand, b); err != nil {
 		return nil, fmt.Errorf("reading randomness: %w", err)
 	}
 	return b, nil

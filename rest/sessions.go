@@ -46,13 +46,13 @@ type sessionView struct {
 
 // deposit reads amount_sats within the bounds, or gives the documented 400.
 func (a *API) deposit(c *call) (object, []byte, timmy.Msat, *answer) {
-	text := fmt.Sprintf("amount_sats must be an integer between %d and %d", a.MinDeposit.Sats(), a.MaxDeposit.Sats())
+	text := fmt.Sprintf("amount_sats must be an integer between %d and %d", a.cfg.MinDeposit.Sats(), a.cfg.MaxDeposit.Sats())
 	o, raw, bad := c.object(text)
 	if bad != nil {
 		return nil, nil, 0, bad
 	}
 	n, ok := amount(o["amount_sats"])
-	if !ok || n < a.MinDeposit.Sats() || n > a.MaxDeposit.Sats() {
+	if !ok || n < a.cfg.MinDeposit.Sats() || n > a.cfg.MaxDeposit.Sats() {
 		return nil, nil, 0, no(http.StatusBadRequest, text)
 	}
 	return o, raw, timmy.FromSats(n), nil
@@ -123,7 +123,7 @@ func (a *API) open(ctx context.Context, c *call, o opening) answer {
 	tier := timmy.TierAnonymous
 	var err error
 	if !o.owner.IsZero() {
-		if tier, err = a.Trust.Tier(ctx, o.owner); err != nil {
+		if tier, err = a.cfg.Trust.Tier(ctx, o.owner); err != nil {
 			return failed(c, err, fixed)
 		}
 	}
@@ -134,7 +134,7 @@ func (a *API) open(ctx context.Context, c *call, o opening) answer {
 			return failed(c, err, fixed)
 		}
 	}
-	s, err := a.Sessions.Open(ctx, o.id, o.owner, from)
+	s, err := a.cfg.Sessions.Open(ctx, o.id, o.owner, from)
 	if err != nil {
 		return failed(c, err, fixed)
 	}
@@ -160,7 +160,7 @@ func (a *API) open(ctx context.Context, c *call, o opening) answer {
 // finds the money again on the next try, with or without an Idempotency-Key.
 func (a *API) heir(ctx context.Context, old timmy.Session, fresh string) (string, error) {
 	id := formatUUID(a.mac("heir", old.ID, strconv.FormatInt(old.Bearer, 10)))
-	s, err := a.Sessions.Session(ctx, id)
+	s, err := a.cfg.Sessions.Session(ctx, id)
 	switch {
 	case unknown(err), err == nil && s.State == timmy.SessionAwaiting:
 		return id, nil
@@ -180,7 +180,7 @@ func (a *API) depositInvoice(ctx context.Context, s timmy.Session, sats timmy.Ms
 	if err != nil {
 		return timmy.Invoice{}, err
 	}
-	inv, err := a.Till.Invoice(ctx, timmy.TopUp{
+	inv, err := a.cfg.Till.Invoice(ctx, timmy.TopUp{
 		Account: timmy.SessionAccount(s.ID), Purpose: timmy.ForDeposit, Amount: sats, Memo: memo,
 	})
 	if timmy.CodeOf(err) == timmy.Conflict && inv.Bolt11 != "" {
@@ -201,7 +201,7 @@ func (a *API) session(c *call, id, fixed string) (timmy.Session, *answer) {
 	if !isUUID(id) {
 		return timmy.Session{}, no(http.StatusNotFound, msgNoSession)
 	}
-	s, err := a.Sessions.Session(c.Context(), id)
+	s, err := a.cfg.Sessions.Session(c.Context(), id)
 	if unknown(err) {
 		return s, no(http.StatusNotFound, msgNoSession)
 	}
@@ -218,7 +218,7 @@ func (a *API) authorized(c *call, s timmy.Session) bool {
 		return false
 	}
 	if !s.Used {
-		if err := a.Sessions.Presented(c.Context(), s.ID); err != nil {
+		if err := a.cfg.Sessions.Presented(c.Context(), s.ID); err != nil {
 			c.log.Warn("http: noting that a bearer was used", "err", err)
 		}
 	}
@@ -227,7 +227,7 @@ func (a *API) authorized(c *call, s timmy.Session) bool {
 
 // expired also looks at the clock: the row may be a moment behind.
 func (a *API) expired(s timmy.Session) bool {
-	return s.State == timmy.SessionExpired || (!s.Expires.IsZero() && a.Now().After(s.Expires))
+	return s.State == timmy.SessionExpired || (!s.Expires.IsZero() && a.cfg.Now().After(s.Expires))
 }
 
 func inState(s timmy.Session) string { return fmt.Sprintf("Session is in state '%s'", s.State) }
@@ -243,13 +243,13 @@ func (a *API) show(c *call) answer {
 	tier := timmy.TierAnonymous
 	if !s.Owner.IsZero() {
 		var err error
-		if tier, err = a.Trust.Tier(c.Context(), s.Owner); err != nil {
+		if tier, err = a.cfg.Trust.Tier(c.Context(), s.Owner); err != nil {
 			return failed(c, err, fixed)
 		}
 	}
 	v := sessionView{
 		SessionID: s.ID, State: string(s.State), Balance: s.Balance.Sats(),
-		MinBalance: a.MinBalance.Sats(), Tier: string(tier), Macaroon: a.shown(c, s),
+		MinBalance: a.cfg.MinBalance.Sats(), Tier: string(tier), Macaroon: a.shown(c, s),
 	}
 	if !s.Owner.IsZero() {
 		v.PubKey = s.Owner.String()
@@ -281,7 +281,7 @@ func (a *API) shown(c *call, s timmy.Session) string {
 		k, ok := a.owner(c.Header, nil)
 		mine = ok && k == s.Owner
 	}
-	if mine || a.ShowMacaroon == ShowAlways || a.ShowMacaroon == ShowUntilUsed && !s.Used {
+	if mine || a.cfg.ShowMacaroon == ShowAlways || a.cfg.ShowMacaroon == ShowUntilUsed && !s.Used {
 		return a.bearer(s)
 	}
 	return ""
@@ -299,7 +299,7 @@ func (a *API) forget(c *call) answer {
 	case a.expired(s):
 		return refuse(http.StatusGone, msgExpired)
 	}
-	if _, err := a.Sessions.Forget(c.Context(), thread(s.ID), false); err != nil {
+	if _, err := a.cfg.Sessions.Forget(c.Context(), thread(s.ID), false); err != nil {
 		return failed(c, err, fixed)
 	}
 	return reply(http.StatusOK, map[string]bool{"cleared": true})

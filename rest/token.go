@@ -44,7 +44,7 @@ func (a *API) readToken(s string) (timmy.PubKey, time.Time, bool) {
 		return k, time.Time{}, false
 	}
 	expires := time.Unix(int64(binary.BigEndian.Uint64(signed[33:])), 0)
-	if !a.Now().Before(expires) {
+	if !a.cfg.Now().Before(expires) {
 		return k, time.Time{}, false
 	}
 	copy(k[:], signed[1:33])
@@ -92,7 +92,7 @@ func (a *API) nip98(ctx context.Context, c *call, body []byte) (timmy.PubKey, er
 	if len(all) != 1 || len(all[0]) < 6 || !strings.EqualFold(all[0][:6], "nostr ") {
 		return timmy.PubKey{}, timmy.Errorf(timmy.Unauthorized, "Send 'Authorization: Nostr <event>' (NIP-98)")
 	}
-	return a.Identity.Verify(ctx, all[0], c.Method, a.PublicURL+c.URL.RequestURI(), body)
+	return a.cfg.Identity.Verify(ctx, all[0], c.Method, a.cfg.PublicURL+c.URL.RequestURI(), body)
 }
 
 type identityView struct {
@@ -113,11 +113,11 @@ func (a *API) issueToken(c *call) answer {
 	if err != nil {
 		return failed(c, err, "Failed to issue token")
 	}
-	tier, err := a.Trust.Tier(c.Context(), k)
+	tier, err := a.cfg.Trust.Tier(c.Context(), k)
 	if err != nil {
 		return failed(c, err, "Failed to issue token")
 	}
-	expires := a.Now().Add(a.TokenLife)
+	expires := a.cfg.Now().Add(a.cfg.TokenLife)
 	return reply(http.StatusOK, identityView{
 		Token: a.token(k, expires), PubKey: k.String(), Tier: string(tier), Expires: stamp(expires.Truncate(time.Second)),
 	})
@@ -129,7 +129,7 @@ func (a *API) whoAmI(c *call) answer {
 	if err != nil {
 		return failed(c, err, "Failed to fetch identity")
 	}
-	tier, err := a.Trust.Tier(c.Context(), k)
+	tier, err := a.cfg.Trust.Tier(c.Context(), k)
 	if err != nil {
 		return failed(c, err, "Failed to fetch identity")
 	}

@@ -57,7 +57,7 @@ func (a *API) issue(ctx context.Context, c *call, s timmy.Session, sats timmy.Ms
 	if err != nil {
 		return failed(c, err, msgTopUp)
 	}
-	inv, err := a.Till.Invoice(ctx, timmy.TopUp{
+	inv, err := a.cfg.Till.Invoice(ctx, timmy.TopUp{
 		Account: timmy.SessionAccount(s.ID), Purpose: timmy.ForTopUp, Amount: sats, Memo: memo,
 	})
 	switch timmy.CodeOf(err) {
@@ -97,7 +97,7 @@ func (a *API) winner(ctx context.Context, id string) *timmy.Invoice {
 	tick := time.NewTicker(topUpPoll)
 	defer tick.Stop()
 	for {
-		s, err := a.Sessions.Session(ctx, id)
+		s, err := a.cfg.Sessions.Session(ctx, id)
 		if err != nil {
 			return nil
 		}
