@@ -29,9 +29,9 @@ type Drawer struct {
 // whatever became of the payment.
 //
 // Up to twice the invoice's amount is credited as received. Less, more, or a wrong
-// preimage is Refused: it is quarantined in suspense, and a correct report of the
-// same payment later is still applied. Repeated reports are Replayed, those of
-// refused and unknown payments too. A payment that is not settled moves nothing.
+// preimage is Refused, each time: the first report goes to quarantine in suspense,
+// and a correct one later is still applied. Repeated reports of what was applied or
+// is unknown are Replayed. A payment that is not settled moves nothing.
 func (l *Ledger) Credit(ctx context.Context, p timmy.Payment, next timmy.Cursor) (timmy.Credit, error) {
 	credit := timmy.CreditReplayed
 	err := l.write(ctx, func(t *txn) (err error) {
@@ -149,8 +149,7 @@ func refuse(i *irow, p timmy.Payment) string {
 	return ""
 }
 
-// suspend keeps a payment that nobody may have. The first report answers c, so
-// that there is one alert; an unchanged one later is a replay.
+// suspend keeps a payment that nobody may have; its first report moves the money.
 func (t *txn) suspend(p timmy.Payment, ref, why string, c timmy.Credit) (timmy.Credit, error) {
 	name := nameOf(p)
 	posted := timmy.Msat(0)
@@ -162,8 +161,11 @@ func (t *txn) suspend(p timmy.Payment, ref, why string, c timmy.Credit) (timmy.C
 	if err != nil {
 		return "", err
 	}
-	if n == 0 {
+	if n == 0 && c == timmy.CreditUnknown {
 		return timmy.CreditReplayed, nil
+	}
+	if n == 0 {
+		return c, nil
 	}
 	return c, t.post("suspense:"+name, timmy.HouseLightning, timmy.HouseSuspense, posted)
 }

@@ -1,0 +1,227 @@
+package ledger
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+)
+
+// run runs a request of a session to its end.
+func (f *fix) run(r timmy.Request, hold, charge timmy.Msat) timmy.Reply {
+	f.t.Helper()
+	j, ok, err := f.Start(f.t.Context(), &r, quote(hold, 0))
+	f.ok(err)
+	if !ok {
+		f.t.Fatal("not started")
+	}
+	reply, err := f.Finish(f.t.Context(), j.Lease, complete(charge, 0))
+	f.ok(err)
+	return reply
+}
+
+// Excludes: the documented states told wrongly, or written too early.
+func TestASessionLivesAsDocumented(t *testing.T) {
+	f := newFix(t)
+	ctx := t.Context()
+	nobody := timmy.PubKey{}
+	_, err := f.Session(ctx, "s")
+	f.is(err, timmy.NotFound)
+	_, err = Sessions{f.Ledger}.Open(ctx, "s", nobody, "")
+	f.ok(err)
+	r := call("early", "s", nobody)
+	_, _, err = f.Start(ctx, &r, quote(0, 0))
+	f.is(err, timmy.Conflict)
+	top := timmy.TopUp{Account: timmy.SessionAccount("s"), Purpose: timmy.ForDeposit, Amount: 100 * sat}
+	pay := f.invoice(top, timmy.Lease{})
+	if s := f.state("s", timmy.SessionAwaiting); s.Deposit == nil || s.Deposit.Hash != pay.Hash || s.Bearer != 0 {
+		t.Errorf("awaiting: %+v", s)
+	}
+	f.credit(pay, timmy.CreditApplied)
+	if s := f.state("s", timmy.SessionActive); s.Deposit != nil || s.Bearer != 1 || s.Balance != 100*sat || s.Used {
+		t.Errorf("active: %+v", s)
+	}
+	f.ok(f.Presented(ctx, "s"))
+	if s := f.state("s", timmy.SessionActive); !s.Used {
+		t.Error("the use of the bearer was not noted")
+	}
+
+	r = call("a", "s", nobody)
+	j, _, err := f.Start(ctx, &r, quote(80*sat, 0))
+	f.ok(err)
+	r2 := call("b", "s", nobody) // 20 of 100 are free: 402, but not paused
+	_, _, err = f.Start(ctx, &r2, quote(10*sat, 0))
+	f.is(err, timmy.Unpaid)
+	if s := f.state("s", timmy.SessionActive); s.Balance != 100*sat || s.Available != 20*sat {
+		t.Errorf("held: %+v", s)
+	}
+	f.clock.add(time.Hour)
+	reply, err := f.Finish(ctx, j.Lease, complete(60*sat, 0))
+	f.ok(err)
+	if s := f.state("s", timmy.SessionPaused); reply.Balance != 40*sat || !s.Expires.Equal(f.clock.now().Add(24*time.Hour)) {
+		t.Errorf("paused: %+v, %v", s, reply.Balance)
+	}
+	_, _, err = f.Start(ctx, &r2, quote(10*sat, 0)) // known, and final
+	f.ok(err)
+	r3 := call("c", "s", nobody)
+	_, _, err = f.Start(ctx, &r3, quote(10*sat, 0))
+	f.is(err, timmy.Unpaid)
+	top.Purpose = timmy.ForTopUp
+	f.credit(f.invoice(top, timmy.Lease{}), timmy.CreditApplied)
+	f.state("s", timmy.SessionActive)
+	f.run(call("d", "s", nobody), 50*sat, 10*sat)
+
+	f.clock.add(25 * time.Hour)
+	_, _, err = f.Expect(ctx, top)
+	f.is(err, timmy.Conflict)
+	r4 := call("e", "s", nobody)
+	_, _, err = f.Start(ctx, &r4, quote(10*sat, 0))
+	f.is(err, timmy.Expired)
+	f.state("s", timmy.SessionExpired)
+	f.posted(timmy.SessionAccount("s"), 130*sat)
+	if len(f.due()) != 0 {
+		t.Error("HTTP got a parcel")
+	}
+	f.verify()
+}
+
+// Excludes: money that is kept because it came after the end (A10, D6, D7).
+func TestLateMoneyRevivesASession(t *testing.T) {
+	f := newFix(t)
+	ctx := t.Context()
+	_, err := Sessions{f.Ledger}.Open(ctx, "s", timmy.PubKey{}, "")
+	f.ok(err)
+	a := timmy.SessionAccount("s")
+	late := f.invoice(timmy.TopUp{Account: a, Purpose: timmy.ForDeposit, Amount: 100 * sat}, timmy.Lease{})
+	f.clock.add(25 * time.Hour)
+	if n, err := f.ExpireSessions(ctx, f.clock.now()); err != nil || n != 1 {
+		t.Fatalf("expired %d, %v", n, err)
+	}
+	f.state("s", timmy.SessionExpired)
+	f.restart()
+	f.credit(late, timmy.CreditApplied)
+	if s := f.state("s", timmy.SessionActive); s.Bearer != 1 || !s.Expires.Equal(f.clock.now().Add(24*time.Hour)) {
+		t.Errorf("revived: %+v", s)
+	}
+	topUp := f.invoice(timmy.TopUp{Account: a, Purpose: timmy.ForTopUp, Amount: 100 * sat}, timmy.Lease{})
+	f.clock.add(25 * time.Hour)
+	f.state("s", timmy.SessionExpired)
+	f.credit(topUp, timmy.CreditApplied)
+	if s := f.state("s", timmy.SessionActive); s.Balance != 200*sat {
+		t.Errorf("revived: %+v", s)
+	}
+	f.verify()
+}
+
+// Excludes: a bound session that cannot spend its owner's money, spends without
+// end, or keeps its remainder (D16).
+func TestABoundSessionSharesItsOwnersAccount(t *testing.T) {
+	f := newFix(t)
+	ctx, k := t.Context(), key(9)
+	u := timmy.UserAccount(k)
+	f.session("s", k, 100*sat)
+	f.give(u, 20_000*sat)
+	if s := f.state("s", timmy.SessionActive); s.Balance != 10_100*sat || s.Available != 10_100*sat {
+		t.Fatalf("may draw %v, %v", s.Balance, s.Available)
+	}
+	f.run(call("a", "s", k), 10_100*sat, 150*sat)
+	f.posted(timmy.SessionAccount("s"), 0)
+	f.posted(u, 19_950*sat)
+	if s := f.state("s", timmy.SessionActive); s.Balance != 9_950*sat {
+		t.Fatalf("may draw %v", s.Balance)
+	}
+	f.run(call("b", "s", k), 9_950*sat, 9_950*sat)
+	f.posted(u, 10_000*sat)
+	f.state("s", timmy.SessionPaused) // the limit of a life is reached, whoever has the bearer
+	f.credit(f.invoice(timmy.TopUp{Account: timmy.SessionAccount("s"), Purpose: timmy.ForTopUp, Amount: 300 * sat}, timmy.Lease{}), timmy.CreditApplied)
+
+	// In flight at the end: charged, not remembered, the rest carried to the owner (D18).
+	r := call("c", "s", k)
+	j, _, err := f.Start(ctx, &r, quote(200*sat, 0))
+	f.ok(err)
+	f.clock.add(25 * time.Hour)
+	f.state("s", timmy.SessionExpired)
+	f.posted(u, 10_100*sat)
+	f.verify()
+	reply, err := f.Finish(ctx, j.Lease, complete(50*sat, 0))
+	f.ok(err)
+	if reply.Outcome.Text != "because" {
+		t.Error("the result was not kept")
+	}
+	f.state("s", timmy.SessionExpired)
+	f.posted(u, 10_250*sat)
+	f.posted(timmy.SessionAccount("s"), 0)
+	if n, err := f.Forget(ctx, "session:s", false); err != nil || n != 0 {
+		t.Errorf("%d turns after the end, %v", n, err)
+	}
+	f.verify()
+}
+
+// Excludes: an anonymous remainder that is lost when it is taken along, while a
+// request runs and an invoice is open.
+func TestARemainderMovesIntoTheNewSession(t *testing.T) {
+	f := newFix(t)
+	ctx := t.Context()
+	nobody := timmy.PubKey{}
+	f.session("old", nobody, 500*sat)
+	open := f.invoice(timmy.TopUp{Account: timmy.SessionAccount("old"), Purpose: timmy.ForTopUp, Amount: 100 * sat}, timmy.Lease{})
+	r := call("a", "old", nobody)
+	j, _, err := f.Start(ctx, &r, quote(200*sat, 0))
+	f.ok(err)
+	for range 2 { // a repeated call changes nothing
+		s, err := Sessions{f.Ledger}.Open(ctx, "new", nobody, "old")
+		f.ok(err)
+		if s.State != timmy.SessionAwaiting || s.Balance != 300*sat {
+			t.Fatalf("new: %+v", s)
+		}
+	}
+	f.state("old", timmy.SessionExpired)
+	_, err = f.Finish(ctx, j.Lease, complete(50*sat, 0))
+	f.ok(err)
+	f.posted(timmy.SessionAccount("new"), 450*sat)
+	f.credit(open, timmy.CreditApplied)
+	f.posted(timmy.SessionAccount("old"), 0)
+	if s := f.state("new", timmy.SessionActive); s.Balance != 550*sat {
+		t.Errorf("new: %+v", s)
+	}
+	f.session("bound", key(1), 100*sat)
+	_, err = Sessions{f.Ledger}.Open(ctx, "x", nobody, "bound")
+	f.is(err, timmy.Conflict)
+	_, err = f.Session(ctx, "x")
+	f.is(err, timmy.NotFound)
+	f.verify()
+}
+
+// Excludes: a top-up that vanishes under a request that finishes (D1, A13).
+func TestTopUpsAndDebitsAddUp(t *testing.T) {
+	f := newFix(t)
+	f.session("s", timmy.PubKey{}, 1000*sat)
+	a := timmy.SessionAccount("s")
+	var payments []timmy.Payment
+	for range 40 {
+		payments = append(payments, f.invoice(timmy.TopUp{Account: a, Purpose: timmy.ForPay, Amount: 500 * sat}, timmy.Lease{}))
+	}
+	var wg sync.WaitGroup
+	for i, p := range payments {
+		wg.Go(func() {
+			if c, err := f.Credit(t.Context(), p, ""); err != nil || c != timmy.CreditApplied {
+				t.Errorf("%v %v", c, err)
+			}
+		})
+		wg.Go(func() {
+			r := call(fmt.Sprint(i), "s", timmy.PubKey{})
+			j, _, err := f.Start(t.Context(), &r, quote(20*sat, 0))
+			if err == nil {
+				_, err = f.Finish(t.Context(), j.Lease, complete(20*sat, 0))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	f.posted(a, (1000+40*500-40*20)*sat)
+	f.verify()
+}
