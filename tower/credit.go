@@ -26,6 +26,11 @@ func (t *Till) creditUntilDone(ctx context.Context, p timmy.Payment, next timmy.
 // report succeeds.
 func (t *Till) credit(ctx context.Context, p timmy.Payment, next timmy.Cursor) error {
 	done, err := t.cfg.Invoices.Credit(ctx, p, next)
+	if timmy.CodeOf(err) == timmy.Invalid {
+		// The report itself is nonsense: trying it again would hold up all others.
+		t.cfg.Log.Error("a report of a payment that names none", "error", err)
+		return nil
+	}
 	t.remember(p.Hash, done, err)
 	if err != nil {
 		if ctx.Err() == nil {

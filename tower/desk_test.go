@@ -229,6 +229,48 @@ func TestNothingRunsWithoutAPrice(t *testing.T) {
 	})
 }
 
+// Excludes a job that costs more than its asker's own limit, and one that is parked
+// for money that would not help.
+func TestAskersLimitIsKept(t *testing.T) {
+	runRig(t, func(t *testing.T, r *rig) {
+		r.book.set(timmy.UserAccount(alice), 1000*timmy.Sat)
+		r.model.evaluate = func(context.Context, timmy.Job) (timmy.Verdict, error) { panic("a model was asked") }
+		low := dm("low", "hello")
+		low.PriceMax = 2 * timmy.Sat
+		submit(t, r, low)
+		if o := answer(t, r, "low").Outcome; o.State != timmy.StateFailed || !strings.Contains(o.Reason, "your limit of 2 sats") {
+			t.Errorf("outcome %+v", o)
+		}
+		r.model.evaluate = nil
+		r.model.work = func(_ context.Context, j timmy.Job, most int64, _ func(string)) (timmy.Answer, error) {
+			return timmy.Answer{Text: "long", Usage: timmy.Usage{In: 1000, Out: 10 * most}}, nil // does not obey
+		}
+		limited := dm("limited", "hello")
+		limited.PriceMax = 20 * timmy.Sat
+		submit(t, r, limited)
+		if o := answer(t, r, "limited").Outcome; o.Cost.Charged != 20*timmy.Sat || o.Cost.Waived == 0 {
+			t.Errorf("outcome %+v", o)
+		}
+	})
+}
+
+// Excludes a free question that is charged, or given to nobody in particular.
+func TestPoolPaysFirst(t *testing.T) {
+	runRig(t, func(t *testing.T, r *rig) {
+		r.book.set(timmy.HousePool, 1000*timmy.Sat)
+		submit(t, r, dm("q", "hello"))
+		if o := answer(t, r, "q").Outcome; o.State != timmy.StateComplete || o.Cost.Absorbed != 9*timmy.Sat || o.Cost.Charged != 0 {
+			t.Errorf("outcome %+v", o)
+		}
+		if _, err := r.desk.Do(t.Context(), rest("h", "hello")); timmy.CodeOf(err) != timmy.Unpaid {
+			t.Errorf("an anonymous session: %v", err)
+		}
+		if b := r.book.balance(timmy.HousePool); b.Posted != 991*timmy.Sat || b.Held != 0 {
+			t.Errorf("pool %+v", b)
+		}
+	})
+}
+
 // Excludes D4/A7: parallel requests that together spend more than there is.
 func TestParallelRequestsNeverOverdraw(t *testing.T) {
 	runRig(t, func(t *testing.T, r *rig) {

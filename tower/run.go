@@ -136,10 +136,11 @@ func (r *run) park(ctx context.Context, unpaid error) (o timmy.Outcome, parked b
 		return o, true
 	}
 	d.cfg.Log.Error("making the invoice of a request", "request", r.job.ID.Short(), "error", err)
-	return timmy.Outcome{
-		State: timmy.StateFailed, Rate: r.rate,
-		Reason: timmy.MessageOf(unpaid) + " The wallet is away, so no invoice could be made. Please ask again later.",
-	}, false
+	why := " The wallet is away, so no invoice could be made. Please ask again later."
+	if timmy.CodeOf(err) == timmy.Conflict { // its invoice was paid, and the sats went elsewhere meanwhile
+		why = " Its invoice was paid already, but the sats were spent on something else. Please top up and ask again."
+	}
+	return timmy.Outcome{State: timmy.StateFailed, Rate: r.rate, Reason: timmy.MessageOf(unpaid) + why}, false
 }
 
 // perform answers. A panic of a model is the operator's failure like any other.

@@ -251,3 +251,18 @@ func TestAllDetectorsTogetherCreditOnce(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 }
+
+// Excludes a nonsense report from the wallet that holds up all payments after it.
+func TestNonsenseReportHoldsUpNothing(t *testing.T) {
+	book := newBook()
+	book.fail(func(method string) error {
+		if method == "Credit" {
+			return timmy.Errorf(timmy.Invalid, "a payment without hash and reference")
+		}
+		return nil
+	})
+	till := NewTill(TillConfig{Invoices: book, Wallet: newWallet()})
+	if err := till.creditUntilDone(t.Context(), timmy.Payment{Settled: true}, "1"); err != nil || till.Healthy() != nil {
+		t.Errorf("got %v, health %v", err, till.Healthy())
+	}
+}
