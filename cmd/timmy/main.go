@@ -78,10 +78,14 @@ func newRoot(env Env) *cobra.Command {
 // commands lists every subcommand.
 func commands(env Env) []*cobra.Command {
 	return []*cobra.Command{
+		askCommand(env),
 		configCommand(env),
 		initCommand(env),
 		keygenCommand(env),
+		ledgerCommand(env),
 		manCommand(),
+		payCommand(env),
+		runCommand(env),
 		statusCommand(env),
 		versionCommand(env),
 	}

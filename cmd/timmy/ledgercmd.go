@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/ledger"
+)
+
+// What `ledger verify` answers a script with, beside 0.
+const (
+	exitNoBooks = 3 // there are no books, or they cannot be read
+	exitDrift   = 4 // the books do not add up
+)
+
+func ledgerCommand(env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ledger",
+		Short: "Look at the books",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(verifyCommand(env))
+	return cmd
+}
+
+func verifyCommand(env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Recompute every balance from the postings",
+		Long: "Recompute every balance from the postings and name the accounts that are off.\n" +
+			"It reads beside a running tower. Exit code 0: the books add up; 3: no books, or unreadable; 4: they do not add up.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadSettings(env, cmd)
+			if err != nil {
+				return err
+			}
+			drifts, err := verifyBooks(cmd.Context(), env, c)
+			if err != nil {
+				return &exitError{exit: exitNoBooks, code: "unreadable", err: err}
+			}
+			if err := emitDrifts(cmd, drifts); err != nil || len(drifts) == 0 {
+				return err
+			}
+			return &exitError{
+				exit: exitDrift, code: "drift", err: fmt.Errorf("the books do not add up in %d places", len(drifts)),
+				hint: "stop the tower, keep a copy of the data directory, and compare with a backup",
+			}
+		},
+	}
+	addSettingFlags(cmd)
+	return cmd
+}
+
+func verifyBooks(ctx context.Context, env Env, c *Config) (drifts []ledger.Drift, err error) {
+	path := filepath.Join(c.Tower.DataDir, ledgerFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there are no books at %s", path)
+	}
+	d, err := db.OpenSQLiteReadOnly(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	book, err := ledger.View(ctx, d, ledgerOptions(c, env, newLogger(env, c)))
+	if err != nil {
+		return nil, err
+	}
+	return book.Verify(ctx)
+}
+
+func emitDrifts(cmd *cobra.Command, drifts []ledger.Drift) error {
+	view := struct {
+		OK     bool     `json:"ok"`
+		Drifts []string `json:"drifts"`
+	}{OK: len(drifts) == 0, Drifts: []string{}}
+	for _, d := range drifts {
+		view.Drifts = append(view.Drifts, d.String())
+	}
+	return emit(cmd, view, func(w io.Writer) {
+		if view.OK {
+			fmt.Fprintln(w, "the books add up")
+		}
+		for _, d := range view.Drifts {
+			fmt.Fprintln(w, d)
+		}
+	})
+}
