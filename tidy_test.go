@@ -366,7 +366,8 @@ func constant(g *ast.GenDecl, v *ast.ValueSpec) bool {
 				return false
 			}
 		case *ast.CallExpr:
-			if !slices.Contains(compilers, called(e.Fun)) || name.IsExported() {
+			_, bytes := e.Fun.(*ast.ArrayType) // []byte("…")
+			if (!bytes && !slices.Contains(compilers, called(e.Fun))) || name.IsExported() {
 				return false
 			}
 		default:

@@ -83,6 +83,9 @@ func isForeign(name string) bool {
 func unknownKey(where, key string) error {
 	var keys []string
 	for _, f := range fieldsOf(&Settings{}) {
+		if table, _, _ := strings.Cut(f.Key, "."); !slices.Contains(keys, table) {
+			keys = append(keys, table)
+		}
 		if !f.secret() {
 			keys = append(keys, f.Key)
 		} else if lastPart(key) == lastPart(f.Key) {

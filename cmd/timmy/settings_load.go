@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -112,9 +113,7 @@ func (c *Config) readFile(env Env, cmd *cobra.Command) error {
 // noteFile notes that f was given in the file. Whole numbers reach decimals
 // here, because the decoder takes them for a count of millionths.
 func (c *Config) noteFile(f *field, given map[string]any) error {
-	table, key, _ := strings.Cut(f.Key, ".")
-	group, _ := given[table].(map[string]any)
-	v, ok := group[key]
+	v, ok := lookup(given, f.Key)
 	if !ok {
 		return nil
 	}
@@ -126,7 +125,7 @@ func (c *Config) noteFile(f *field, given map[string]any) error {
 			}
 		}
 	}
-	if strings.HasSuffix(key, "_file") && f.value.String() != "" && !filepath.IsAbs(f.value.String()) {
+	if strings.HasSuffix(f.Key, "_file") && f.value.String() != "" && !filepath.IsAbs(f.value.String()) {
 		f.value.SetString(filepath.Join(filepath.Dir(c.File), f.value.String()))
 	}
 	return nil
@@ -144,13 +143,38 @@ func decodeTOML(path string, text []byte, into *Settings, given *map[string]any)
 		line, _ := e.Position()
 		return fmt.Errorf("%s:%d: %s", path, line, keyedError(e))
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if wrong := toml.Unmarshal(text, given); wrong != nil {
+		return fmt.Errorf("%s: %w", path, wrong)
 	}
-	if err := toml.Unmarshal(text, given); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if err != nil { // of a decimal; the decoder does not say which
+		return fmt.Errorf("%s: %s%w", path, wrongDecimal(*given), err)
 	}
 	return nil
+}
+
+// wrongDecimal names the first decimal that was given and cannot be read.
+func wrongDecimal(given map[string]any) string {
+	for _, f := range fieldsOf(&Settings{}) {
+		v, ok := lookup(given, f.Key)
+		if !ok || f.value.Type() != reflect.TypeFor[Micro]() {
+			continue
+		}
+		text := fmt.Sprint(v)
+		if x, isFloat := v.(float64); isFloat {
+			text = strconv.FormatFloat(x, 'f', -1, 64)
+		}
+		if f.setMicro(new(Micro), text) != nil {
+			return fmt.Sprintf("%s (%s): ", f.Key, f.Env)
+		}
+	}
+	return ""
+}
+
+func lookup(given map[string]any, key string) (any, bool) {
+	table, key, _ := strings.Cut(key, ".")
+	group, _ := given[table].(map[string]any)
+	v, ok := group[key]
+	return v, ok
 }
 
 // keyedError names the setting and its variable, not Go's types.
