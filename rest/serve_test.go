@@ -102,7 +102,9 @@ func check(router routers.Router, r *http.Request, got *tee) error {
 		return nil
 	}
 	asked := r.Clone(context.Background())
-	asked.URL.Path = strings.TrimPrefix(asked.URL.Path, "/api")
+	if p := strings.TrimPrefix(asked.URL.Path, "/api"); strings.HasPrefix(p, "/sessions") || strings.HasPrefix(p, "/identity/") {
+		asked.URL.Path = p
+	}
 	asked.URL.RawPath = ""
 	route, params, err := router.FindRoute(asked)
 	if err != nil || got.status == http.StatusMethodNotAllowed {
