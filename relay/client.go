@@ -162,13 +162,13 @@ func (c *Client) with(ctx context.Context, lane, url string, do func(*Conn) erro
 	if err != nil {
 		return err
 	}
-	for {
+	for first := true; ; first = false {
 		l, err := c.borrow(ctx, lane, clean)
 		if err != nil {
 			return err
 		}
 		err = do(l.conn)
-		if l.kept && errors.Is(err, ErrClosed) && ctx.Err() == nil {
+		if first && l.kept && errors.Is(err, ErrClosed) && ctx.Err() == nil {
 			c.drop(l)
 			continue
 		}
@@ -198,6 +198,9 @@ func (c *Client) borrow(ctx context.Context, lane, url string) (loan, error) {
 		return loan{}, fmt.Errorf("relay %s: %w", url, ctx.Err())
 	}
 	c.mu.Lock()
+	if f.conn != nil && errors.Is(f.conn.Err(), ErrHostile) {
+		f.conn, f.until = nil, c.opts.Now().Add(clientBan) // nobody was looking when it hung up on itself
+	}
 	conn, until := f.conn, f.until
 	c.mu.Unlock()
 	if conn != nil && conn.Err() == nil {
@@ -286,6 +289,8 @@ func (c *Client) giveBack(l loan, err error) {
 	switch {
 	case gone && errors.Is(l.conn.Err(), ErrHostile):
 		f.until = now.Add(clientBan)
+	case failed && gone && now.Sub(l.conn.born) > clientIdle:
+		f.fails, f.until = 0, now.Add(time.Second) // it served us well: relays restart
 	case failed:
 		f.fails++
 		f.until = now.Add(backoff(f.fails))

@@ -63,6 +63,7 @@ func needsAuth(reason string) bool { return strings.HasPrefix(reason, "auth-requ
 type Conn struct {
 	url  string
 	opts DialOptions
+	born time.Time
 	ws   *websocket.Conn
 
 	ctx      context.Context // ends with the connection; its cause says why
@@ -109,7 +110,7 @@ func Dial(ctx context.Context, url string, o DialOptions) (*Conn, error) {
 	}
 	ws.SetReadLimit(clientMaxFrame)
 	c := &Conn{
-		url: clean, opts: o, ws: ws, auth: make(chan struct{}, 1), verified: newSeenIDs(clientSeen),
+		url: clean, opts: o, ws: ws, born: o.Now(), auth: make(chan struct{}, 1), verified: newSeenIDs(clientSeen),
 		waits: make(map[string][]chan relayMsg), subs: make(map[string]*connSub), fresh: make(chan struct{}),
 	}
 	c.ctx, c.end = context.WithCancelCause(context.WithoutCancel(ctx))

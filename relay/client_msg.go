@@ -33,7 +33,7 @@ func parseRelayMsg(data []byte) (relayMsg, error) {
 		return relayMsg{}, errRelayMsg
 	}
 	var label string
-	if json.Unmarshal(parts[0], &label) != nil {
+	if msgStrings(parts, &label) != nil {
 		return relayMsg{}, errRelayMsg
 	}
 	m := relayMsg{Label: label}
