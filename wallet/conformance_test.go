@@ -1,0 +1,229 @@
+package wallet
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/tower"
+)
+
+// Both are what the tower needs.
+var (
+	_ tower.Wallet  = (*Fake)(nil)
+	_ tower.Watcher = (*Fake)(nil)
+	_ tower.Wallet  = (*LNbits)(nil)
+	_ tower.Watcher = (*LNbits)(nil)
+	_ tower.Rates   = (*Static)(nil)
+	_ tower.Rates   = (*Oracle)(nil)
+)
+
+// clock is a clock that the test moves.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.at }
+
+func (c *clock) add(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.at = c.at.Add(d) }
+
+func openFake(t testing.TB, path string, c *clock) *Fake {
+	t.Helper()
+	f, err := OpenFake(path, c.now, nil, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// bench is a wallet under test and the world that pays its invoices.
+type bench struct {
+	wallet interface {
+		tower.Wallet
+		tower.Watcher
+	}
+	pay   func(bolt11 string, received timmy.Msat)
+	clock *clock
+}
+
+// backends are the wallets that the suite runs on.
+var backends = map[string]func(*testing.T) bench{
+	"fake": func(t *testing.T) bench {
+		c := &clock{at: born}
+		f := openFake(t, filepath.Join(t.TempDir(), "wallet.jsonl"), c)
+		return bench{f, func(bolt11 string, received timmy.Msat) {
+			if _, err := f.Pay(context.Background(), bolt11, received); err != nil {
+				t.Error(err)
+			}
+		}, c}
+	},
+	"lnbits": func(t *testing.T) bench { s := newServer(t); return bench{s.wallet(t), s.pay, s.clock} },
+	"lnbits legacy": func(t *testing.T) bench {
+		s := newServer(t)
+		s.legacy = true
+		return bench{s.wallet(t), s.pay, s.clock}
+	},
+}
+
+// conform runs a promise on every backend.
+func conform(t *testing.T, promise func(*testing.T, bench)) {
+	for name, open := range backends {
+		t.Run(name, func(t *testing.T) { promise(t, open(t)) })
+	}
+}
+
+// TestWalletIssuesWhatWasAsked excludes a wrong amount, description hash or life.
+func TestWalletIssuesWhatWasAsked(t *testing.T) {
+	conform(t, func(t *testing.T, b bench) {
+		description := []byte(`{"kind":9734}`)
+		for _, c := range []struct {
+			top    timmy.TopUp
+			expiry time.Duration
+			life   time.Duration
+		}{
+			{timmy.TopUp{Amount: 100_000, Memo: "Timmy: deposit"}, 10 * time.Minute, 10 * time.Minute},
+			{timmy.TopUp{Amount: 1000, Memo: ""}, 0, time.Hour},
+			{timmy.TopUp{Amount: timmy.FromSats(1_000_000), Memo: "ünï"}, 100 * time.Hour, 24 * time.Hour},
+			{timmy.TopUp{Amount: 21_000, DescriptionHash: sha256.Sum256(description), Description: description}, time.Hour, time.Hour},
+		} {
+			inv, err := b.wallet.Issue(t.Context(), "ref-1", c.top, c.expiry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := Decode(inv.Bolt11)
+			if err != nil || d.Amount != c.top.Amount || d.Hash != inv.Hash || d.DescriptionHash != c.top.DescriptionHash ||
+				!inv.Expires.Equal(born.Add(c.life)) || inv.Amount != c.top.Amount {
+				t.Errorf("Issue(%+v) = %+v, %v", c.top, inv, err)
+			}
+		}
+		for _, amount := range []timmy.Msat{0, -1000, timmy.MaxMsat + 1000} {
+			if _, err := b.wallet.Issue(t.Context(), "r", timmy.TopUp{Amount: amount, Memo: "m"}, 0); timmy.CodeOf(err) != timmy.Invalid {
+				t.Errorf("amount %d: %v, want Invalid", amount, err)
+			}
+		}
+	})
+}
+
+// TestWalletTellsPaidFromUnpaid excludes a credit for an invoice that nobody
+// paid, and one that is reported with the wrong amount.
+func TestWalletTellsPaidFromUnpaid(t *testing.T) {
+	conform(t, func(t *testing.T, b bench) {
+		for i, received := range []timmy.Msat{0, 5000, 15_000, 100_000} {
+			inv, err := b.wallet.Issue(t.Context(), fmt.Sprint("ref-", i), timmy.TopUp{Amount: 10_000, Memo: "m"}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p, err := b.wallet.Lookup(t.Context(), inv.Hash); err != nil || p.Settled || p.Received != 0 {
+				t.Fatalf("unpaid: %+v, %v", p, err)
+			}
+			b.clock.add(time.Second)
+			b.pay(inv.Bolt11, received)
+			b.clock.add(time.Second)
+			want := received
+			if want == 0 {
+				want = 10_000
+			}
+			p, err := b.wallet.Lookup(t.Context(), inv.Hash)
+			if err != nil || !p.Settled || p.Received != want || p.Ref != fmt.Sprint("ref-", i) || sha256.Sum256(p.Preimage[:]) != inv.Hash {
+				t.Fatalf("paid %d: %+v, %v", received, p, err)
+			}
+		}
+		if _, err := b.wallet.Lookup(t.Context(), timmy.Hash{1}); timmy.CodeOf(err) != timmy.NotFound {
+			t.Errorf("unknown hash: %v, want NotFound", err)
+		}
+	})
+}
+
+// TestWalletListsEverySettlement excludes a full pass that misses a payment on a
+// later page, or one made long after its invoice.
+func TestWalletListsEverySettlement(t *testing.T) {
+	conform(t, func(t *testing.T, b bench) {
+		want := map[timmy.Hash]bool{}
+		for i := range 2*pageSize + 5 {
+			inv, err := b.wallet.Issue(t.Context(), "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 24*time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%5 > 0 {
+				want[inv.Hash] = true
+				b.clock.add(time.Second)
+				b.pay(inv.Bolt11, 0)
+			}
+		}
+		b.clock.add(time.Second)
+		list, err := b.wallet.List(t.Context(), born)
+		if err != nil || len(list) != len(want) {
+			t.Fatalf("List: %d payments, %v; want %d", len(list), err, len(want))
+		}
+		for _, p := range list {
+			if !want[p.Hash] || !p.Settled || p.Received != 1000 {
+				t.Fatalf("List has %+v", p)
+			}
+		}
+	})
+}
+
+// TestWatchReportsEachPayment excludes a push that is lost, or reported before
+// it is true.
+func TestWatchReportsEachPayment(t *testing.T) {
+	conform(t, func(t *testing.T, b bench) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		got := make(chan timmy.Payment, 16)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- b.wallet.Watch(ctx, "", func(p timmy.Payment, _ timmy.Cursor) error { got <- p; return nil })
+		}()
+		time.Sleep(50 * time.Millisecond) // LNbits pushes to whoever listens
+		for range 5 {
+			inv, err := b.wallet.Issue(ctx, "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.pay(inv.Bolt11, 0)
+			select {
+			case p := <-got:
+				if p.Hash != inv.Hash || !p.Settled {
+					t.Fatalf("reported %+v", p)
+				}
+			case <-ctx.Done():
+				t.Fatal("the payment was not reported")
+			}
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch ended with %v", err)
+		}
+	})
+}
+
+// TestWatchStopsWhenTheBookFails excludes a cursor that runs ahead of a failed
+// credit: the report's error must end the watch (threats B1, B2).
+func TestWatchStopsWhenTheBookFails(t *testing.T) {
+	conform(t, func(t *testing.T, b bench) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		busy := errors.New("database is busy")
+		ended := make(chan error, 1)
+		go func() {
+			ended <- b.wallet.Watch(ctx, "", func(timmy.Payment, timmy.Cursor) error { return busy })
+		}()
+		time.Sleep(50 * time.Millisecond)
+		inv, err := b.wallet.Issue(ctx, "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.pay(inv.Bolt11, 0)
+		if err := <-ended; !errors.Is(err, busy) {
+			t.Errorf("Watch = %v, want the book's error", err)
+		}
+	})
+}
