@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -237,5 +238,6 @@ func (l *lockedBuffer) tail(lines int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := strings.Split(strings.TrimRight(l.b.String(), "\n"), "\n")
+	all = slices.DeleteFunc(all, func(line string) bool { return strings.HasPrefix(line, "█") || strings.HasPrefix(line, "▄") })
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

@@ -62,7 +62,7 @@ type PricingSettings struct {
 	WorkIn  Micro  `toml:"work_usd_per_mtok_in" env:"TIMMY_WORK_USD_PER_MTOK_IN" flag:"work-usd-per-mtok-in" default:"3" max:"10000" doc:"USD for a million tokens that the answering model reads"`
 	WorkOut Micro  `toml:"work_usd_per_mtok_out" env:"TIMMY_WORK_USD_PER_MTOK_OUT" flag:"work-usd-per-mtok-out" default:"15" max:"10000" doc:"USD for a million tokens that it writes"`
 	Infra   Micro  `toml:"infra_usd" env:"TIMMY_INFRA_USD" flag:"infra-usd" default:"0.001" max:"100" doc:"USD on top of every request, for the machine"`
-	Margin  int64  `toml:"margin_percent" env:"TIMMY_MARGIN_PERCENT" flag:"margin-percent" default:"40" min:"0" max:"1000" doc:"earned on top of the cost, in percent"`
+	Margin  Micro  `toml:"margin_percent" env:"TIMMY_MARGIN_PERCENT" flag:"margin-percent" default:"40" max:"1000" doc:"earned on top of the cost, in percent"`
 	BTC     Micro  `toml:"btc_usd" env:"TIMMY_BTC_USD" flag:"btc-usd" max:"100000000" doc:"static price of a bitcoin in USD; empty: ask the price sources, or 100000 while neither wallet nor model are real"`
 	Source  string `toml:"btc_source" env:"TIMMY_BTC_SOURCE" flag:"btc-source" oneof:"static oracle" doc:"where the bitcoin price comes from; empty: static if btc_usd is set"`
 }

@@ -76,7 +76,7 @@ func TestDefaultsAreOffline(t *testing.T) {
 	if c.Sessions != (SessionSettings{100, 10000, 50, 24, "always"}) {
 		t.Errorf("%+v", c.Sessions)
 	}
-	if p := c.Pricing; p.EvalIn != 250_000 || p.EvalOut != 1_250_000 || p.WorkIn != 3_000_000 || p.WorkOut != 15_000_000 || p.Infra != 1000 || p.Margin != 40 {
+	if p := c.Pricing; p.EvalIn != 250_000 || p.EvalOut != 1_250_000 || p.WorkIn != 3_000_000 || p.WorkOut != 15_000_000 || p.Infra != 1000 || p.Margin != 40_000_000 {
 		t.Errorf("%+v", p)
 	}
 }

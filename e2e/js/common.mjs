@@ -7,6 +7,7 @@ import WebSocket from 'ws'
 import { finalizeEvent, generateSecretKey, getPublicKey } from 'nostr-tools/pure'
 import { Relay, useWebSocketImplementation } from 'nostr-tools/relay'
 import * as nip17 from 'nostr-tools/nip17'
+import * as nip59 from 'nostr-tools/nip59'
 import * as nip04 from 'nostr-tools/nip04'
 
 useWebSocketImplementation(WebSocket)
@@ -61,9 +62,10 @@ export function inbox17(relay, who) {
 }
 
 export async function say17(relay, who, text) {
-  const [copy, wrap] = nip17.wrapManyEvents(who.sk, [{ publicKey: env.tower }], text)
+  const rumor = nip59.createRumor({ kind: 14, created_at: now(), tags: [['p', env.tower]], content: text }, who.sk)
+  const wrap = nip59.createWrap(nip59.createSeal(rumor, who.sk, env.tower), env.tower)
   await relay.publish(wrap)
-  return { wrap, copy, id: nip17.unwrapEvent(copy, who.sk).id }
+  return { wrap, id: rumor.id }
 }
 
 export function inbox04(relay, who) {

@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// books is what the callers of a kill test know for sure: what they paid, and
+// what they were told it cost.
+type books struct {
+	mu       sync.Mutex
+	paid     map[string]int64 // payment hash → sats
+	charged  map[string]int64 // request id → sats
+	balances map[string]int64 // session → sats it must hold
+	asked    []*asker
+}
+
+// TestKilledAtAnyInstant kills the tower (-9) again and again under mixed load:
+// HTTP sessions with idempotency keys, direct messages, zaps and payments. In the
+// end every paid invoice is credited once, every request that was accepted is
+// answered once and charged once, and the books verify.
+func TestKilledAtAnyInstant(t *testing.T) {
+	kills := 50
+	if n, err := strconv.Atoi(os.Getenv("TIMMY_KILLS")); err == nil {
+		kills = n
+	}
+	seed := uint64(time.Now().UnixNano())
+	if n, err := strconv.ParseUint(os.Getenv("TIMMY_SEED"), 10, 64); err == nil {
+		seed = n
+	}
+	t.Logf("seed %d, %d kills", seed, kills)
+	tw := startTower(t, "TIMMY_LOG_LEVEL=warn", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_SESSIONS_PER_MINUTE=0")
+	b := &books{paid: map[string]int64{}, charged: map[string]int64{}, balances: map[string]int64{}}
+	me := tw.pubkey()
+
+	var over atomic.Bool
+	var load sync.WaitGroup
+	for range 3 {
+		load.Go(func() { httpLoad(t, tw, b, &over) })
+	}
+	for range 3 {
+		a := newAsker(t, tw, me)
+		b.asked = append(b.asked, a)
+		load.Go(func() { a.load(b, &over) })
+	}
+
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for i := range kills {
+		time.Sleep(time.Duration(30+rng.IntN(500)) * time.Millisecond)
+		tw.kill()
+		if err := tw.tryStart(); err != nil {
+			t.Fatalf("start %d: %v", i, err)
+		}
+	}
+	over.Store(true)
+	load.Wait()
+
+	b.check(t, tw)
+}
+
+// check compares what the callers know with what the tower says.
+func (b *books) check(t *testing.T, tw *tower) {
+	t.Helper()
+	for _, a := range b.asked {
+		a.settle()
+	}
+	a := newAPI(t, tw)
+	for id, want := range b.balances {
+		waitFor(t, fmt.Sprintf("session balance of %d sats", want), func() bool {
+			return a.call(200, "GET", "/sessions/"+id, "").num("balanceSats") == want
+		})
+	}
+	questions := 0
+	for _, a := range b.asked {
+		questions += a.check()
+	}
+	tw.verifyBooks()
+	if code := tw.stop(); code != 0 {
+		t.Fatalf("SIGTERM: exit code %d", code)
+	}
+	settled := readBooks(t, tw, `SELECT count(*) FROM postings WHERE key LIKE 'settle:%'`)
+	if settled != int64(len(b.paid)) {
+		t.Fatalf("%d payments were credited, %d were paid", settled, len(b.paid))
+	}
+	open := readBooks(t, tw, `SELECT coalesce(sum(held), 0) FROM accounts`)
+	if open != 0 {
+		t.Fatalf("%d msat are still held with nothing running", open)
+	}
+	t.Logf("%d payments, %d HTTP requests, %d direct messages", len(b.paid), len(b.charged), questions)
+	if len(b.charged) < 10 || questions < 10 {
+		t.Fatal("too little happened for this test to mean anything")
+	}
+}
+
+// httpLoad opens sessions, pays them and asks, each call repeated under its
+// Idempotency-Key until it is answered.
+func httpLoad(t *testing.T, tw *tower, b *books, over *atomic.Bool) {
+	a := newAPI(t, tw)
+	for !over.Load() {
+		created, ok := until200(a, "POST", "/sessions", `{"amount_sats":400}`, "Idempotency-Key", newUUID())
+		if !ok {
+			return
+		}
+		id, invoice := created.str("sessionId"), created.obj("invoice")
+		if !payUntilPaid(tw, invoice.str("paymentRequest")) {
+			t.Errorf("an invoice could not be paid")
+			return
+		}
+		b.mu.Lock()
+		b.paid[invoice.str("paymentHash")] = 400
+		b.mu.Unlock()
+		bearer := ""
+		for end := time.Now().Add(30 * time.Second); bearer == "" && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if view, err := a.try("GET", "/sessions/"+id, ""); err == nil && view.str("state") == "active" {
+				bearer = "Bearer " + view.str("macaroon")
+			}
+		}
+		if bearer == "" {
+			t.Errorf("a paid session was not active after 30 s")
+			return
+		}
+		balance := int64(400)
+		for n := range 6 {
+			body := fmt.Sprintf(`{"request":"What is %d*%d?"}`, n+2, n+3)
+			done, ok := until200(a, "POST", "/sessions/"+id+"/request", body, "Authorization", bearer, "Idempotency-Key", newUUID())
+			if !ok {
+				return
+			}
+			if done.status == 402 {
+				break
+			}
+			if done.str("state") == "complete" && !strings.Contains(done.str("result"), strconv.Itoa((n+2)*(n+3))) {
+				t.Errorf("a wrong answer: %s", done.raw)
+			}
+			balance -= done.num("debitedSats")
+			b.mu.Lock()
+			b.charged[done.str("requestId")] = done.num("debitedSats")
+			b.mu.Unlock()
+		}
+		b.mu.Lock()
+		b.balances[id] = balance
+		b.mu.Unlock()
+	}
+}
+
+// until200 repeats a call until the tower is up and answers it.
+func until200(a *api, method, path, body string, header ...string) (answer, bool) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+		got, err := a.try(method, path, body, header...)
+		if err == nil && (got.status == 200 || got.status == 201 || got.status == 402) {
+			return got, true
+		}
+		if err == nil && got.status != 409 && got.status != 429 && got.status != 503 {
+			a.t.Errorf("%s %s: status %d: %s", method, path, got.status, got.raw)
+			return got, false
+		}
+	}
+	a.t.Errorf("%s %s was not answered within 60 s", method, path)
+	return answer{}, false
+}
