@@ -5,7 +5,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=1 go build -tags 'libsecp256k1 osusergo netgo' -trimpath \
+RUN CGO_ENABLED=1 go build -tags 'libsecp256k1 osusergo netgo sqlite_omit_load_extension' -trimpath \
 	-ldflags '-s -w -linkmode external -extldflags "-static"' -o /out/timmy ./cmd/timmy \
 	&& mkdir -p /out/data && chmod 0700 /out/data
 
