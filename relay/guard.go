@@ -278,8 +278,13 @@ func (g *guest) close(code websocket.StatusCode, reason string) error {
 // kill ends the connection at once. It waits for nothing.
 func (g *guest) kill(why error) { g.cancel(why) }
 
-// shutdown closes the connection politely from outside.
-func (g *guest) shutdown() { _ = g.ws.Close(websocket.StatusGoingAway, "shutting down") }
+// shutdown closes the connection politely from outside, and cuts it if the peer
+// does not answer.
+func (g *guest) shutdown() {
+	late := time.AfterFunc(closeWithin, func() { g.kill(errShutdown) })
+	defer late.Stop()
+	_ = g.ws.Close(websocket.StatusGoingAway, "shutting down") // it is over either way
+}
 
 // write sends what is queued until the queue has ended. A write that takes too
 // long closes the connection.

@@ -68,6 +68,7 @@ const (
 	sweepEvery  = time.Minute
 	sweepBatch  = 500 // expired events deleted in one transaction, so that no writer waits long
 	drainFor    = 10 * time.Second
+	closeWithin = time.Second            // for the peer to answer that it closes, when shutting down
 	drainGrace  = 200 * time.Millisecond // in which events are still answered when shutting down
 	maxNameSize = 29                     // NIP-11: names under 30 characters
 )

@@ -14,6 +14,8 @@ type live struct {
 	mu    sync.RWMutex
 	index map[entry]map[*sub]struct{}
 	rest  map[*sub]struct{}
+
+	landing sync.Map // ids of events on their way from the store to broadcast
 }
 
 // entry is one value of one member of a filter: "ids", "authors", "kinds", or
@@ -138,6 +140,7 @@ type sub struct {
 	open    bool // EOSE was sent
 	closed  bool
 	pending []found
+	sent    map[string]struct{} // stored events that may still come live
 }
 
 func (s *sub) matches(ev *nostr.Event) bool {
@@ -150,6 +153,10 @@ func (s *sub) deliver(ev *nostr.Event, raw []byte) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, known := s.sent[ev.ID]; known {
+		delete(s.sent, ev.ID)
+		return
+	}
 	switch {
 	case s.closed:
 	case s.open:
@@ -166,10 +173,21 @@ func (s *sub) deliver(ev *nostr.Event, raw []byte) {
 
 // opened sends what came in while the stored part was read, except what was part
 // of it.
+//
+// An event can be read from the store before it is broadcast. Those are
+// remembered, so that they do not come twice.
 func (s *sub) opened(sent map[string]struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flush(sent)
+	for id := range sent {
+		if _, coming := s.guest.r.live.landing.Load(id); coming {
+			if s.sent == nil {
+				s.sent = map[string]struct{}{}
+			}
+			s.sent[id] = struct{}{}
+		}
+	}
 }
 
 func (s *sub) flush(sent map[string]struct{}) {
@@ -185,5 +203,5 @@ func (s *sub) flush(sent map[string]struct{}) {
 func (s *sub) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed, s.pending = true, nil
+	s.closed, s.pending, s.sent = true, nil, nil
 }

@@ -87,6 +87,8 @@ func (r *Relay) add(ctx context.Context, ev *nostr.Event) error {
 	if err != nil {
 		return errors.New("invalid: event cannot be encoded")
 	}
+	r.live.landing.Store(ev.ID, struct{}{})
+	defer r.live.landing.Delete(ev.ID)
 	p := &passage{ev: ev, raw: raw}
 	shown := *ev
 	// khatru keeps every expiring id in a list without bound.

@@ -189,7 +189,9 @@ func (r *Relay) drain() error {
 	end := time.After(drainFor)
 	select {
 	case <-done:
-		time.Sleep(drainGrace)
+		if len(r.connections()) > 0 {
+			time.Sleep(drainGrace)
+		}
 	case <-end:
 	}
 	for _, g := range r.connections() {

@@ -12,7 +12,7 @@ import (
 // privateKinds are those of [nip.Private], for SQL: direct messages, seals and
 // their contents, wraps, and the messages of remote signers and wallets. Their
 // mere existence tells who talks to whom.
-const privateKinds = "4,13,14,15,1059,21059,24133,23194,23195,23196,23197"
+const privateKinds = "4,13,14,15,1059,21059,23194,23195,23196,23197,24133"
 
 var (
 	errAuth       = errors.New("auth-required: only those whom these events concern may read them")
