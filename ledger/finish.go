@@ -145,8 +145,8 @@ func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
 			cost_eval = ?, cost_work = ?, total = ?, absorbed = ?, charged = ?, waived = ?, dust = ?,
 			lease_owner = '', lease_until = 0
 		WHERE id = ? AND state = 'running' AND tries = ?`,
-		r.State, r.Since, r.Result, r.Reason, flag(r.Abuse), r.Rate,
-		r.EvalIn, r.EvalOut, flag(r.EvalEst), r.WorkIn, r.WorkOut, flag(r.WorkEst),
+		r.State, r.Since, r.Result, r.Reason, bit(r.Abuse), r.Rate,
+		r.EvalIn, r.EvalOut, bit(r.EvalEst), r.WorkIn, r.WorkOut, bit(r.WorkEst),
 		c.Eval, c.Work, c.Total, c.Absorbed, c.Charged, c.Waived, c.Dust, r.ID, r.Tries)
 	if err == nil && n != 1 {
 		err = bug("finishing %s, which is not running", r.ID)
@@ -205,7 +205,7 @@ func (l *Ledger) Recover(ctx context.Context) (n int, err error) {
 		var rows []row
 		err := t.Select(&rows, `SELECT * FROM requests WHERE state = 'running'
 			AND (lease_until < ? OR (? = 1 AND lease_owner <> ?)) ORDER BY seq LIMIT ?`,
-			ms(t.now), flag(t.oneProcess()), l.boot, maxSweep)
+			ms(t.now), bit(t.oneProcess()), l.boot, maxSweep)
 		if err != nil {
 			return err
 		}

@@ -209,7 +209,7 @@ func when(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-func flag(b bool) int64 {
+func bit(b bool) int64 {
 	if b {
 		return 1
 	}

@@ -27,10 +27,20 @@ func (c *clock) now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.t }
 
 func (c *clock) add(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.t = c.t.Add(d) }
 
+// hand is what testing.T and rapid.T have in common.
+type hand interface {
+	Helper()
+	Context() context.Context
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // fix is a ledger on a real file, with hands.
 type fix struct {
 	*Ledger
-	t     testing.TB
+	t     hand
 	clock *clock
 	path  string
 	stop  func()

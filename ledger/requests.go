@@ -138,7 +138,7 @@ func (t *txn) accept(r timmy.Request) (fresh bool, err error) {
 	}
 	n, err := t.Exec(`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-		r.ID, r.Front, hexOf(r.From), who, r.Payer, r.Thread, r.Text, flag(r.Command), r.PriceMax, flag(r.Wait),
+		r.ID, r.Front, hexOf(r.From), who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax, bit(r.Wait),
 		r.ReplyTo, ms(r.At), timmy.StateQueued, ms(t.now))
 	if err != nil || n == 0 {
 		return false, err
