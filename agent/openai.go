@@ -69,7 +69,7 @@ func (m *OpenAI) Work(ctx context.Context, j timmy.Job, outputMax int64, delta f
 	err := m.guard(ctx, func(ctx context.Context) (err error) {
 		req := m.request(m.cfg.WorkModel, messages, outputMax, 0)
 		req.StreamOptions = &openai.StreamOptions{IncludeUsage: true}
-		end := &ending{}
+		end := &ending{last: []byte{'\n'}}
 		stream, err := m.client.CreateChatCompletionStream(context.WithValue(ctx, endingKey{}, end), req)
 		if err != nil {
 			return err

@@ -84,14 +84,14 @@ func findUnit(name string) (unit, bool) {
 }
 
 var conversion = regexp.MustCompile(`(?i)^(?:convert\s+|how (?:many|much) (\S+) (?:is|are|in)\s+|what is\s+|what's\s+|how much is\s+)?` +
-	`(\$)?\s*(-?[0-9][0-9,]*\.?[0-9]*|-?\.[0-9]+)\s*([^\s\d]+)?(?:\s+(?:in|to|into|as|=)\s+(\S+?))?\s*[?=.]?$`)
+	`(\$)?\s*(-?[0-9][0-9,]*\.?[0-9]*|-?\.[0-9]+)\s*([^\s\d]+)?(?:\s+(?:in|to|into|as|=)\s+(\S+))?$`)
 
 // convert answers "10 miles in km" and its like.
 func (b *Builtin) convert(ctx context.Context, q string) (string, bool) {
 	if len(q) > maxQuestion {
 		return "", false
 	}
-	m := conversion.FindStringSubmatch(q)
+	m := conversion.FindStringSubmatch(strings.TrimRight(q, " ?=.!"))
 	if m == nil {
 		return "", false
 	}
