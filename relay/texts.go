@@ -15,7 +15,7 @@ import (
 type TextConfig struct {
 	Name      string // of the tower; empty: Timmy
 	Address   string // its lightning address
-	PublicURL string // https://…, for the page on how to top up
+	PublicURL string // https://…, where /pay/<hash> shows an invoice with its QR code
 	Demo      bool   // no real sats: said in every text that mentions money
 	Typical   string // what a usual answer costs, as in "8–40 sats"
 	Free      int    // free questions a day of a new key; 0: not mentioned
@@ -93,10 +93,7 @@ func (t TextConfig) ask(r timmy.Reply, now time.Time) []string {
 	if most := r.Outcome.Cost.Total; most > 0 {
 		first = fmt.Sprintf("That will cost at most %s (you have %d).", inSats(most.Sats()), r.Balance.Sats())
 	}
-	after := ""
-	if t.Address != "" {
-		after = "Or zap me ⚡ " + t.Address + "\n"
-	}
+	after := t.otherWays(r.Invoice)
 	after += "Expires in " + inMinutes(r.Invoice.Expires.Sub(now)) + ". Unspent sats stay yours: /balance. " + requestTag(r)
 	return []string{
 		fmt.Sprintf("%s Pay %s, I answer as soon as it lands:", first, inSats(need)),
@@ -104,6 +101,21 @@ func (t TextConfig) ask(r timmy.Reply, now time.Time) []string {
 		after,
 		t.demo(),
 	}
+}
+
+// otherWays are how to pay besides tapping the invoice: a line, or nothing.
+func (t TextConfig) otherWays(inv *timmy.Invoice) string {
+	var ways []string
+	if t.Address != "" {
+		ways = append(ways, "zap me ⚡ "+t.Address)
+	}
+	if t.PublicURL != "" && !inv.Hash.IsZero() {
+		ways = append(ways, "pay page with QR: "+strings.TrimRight(t.PublicURL, "/")+"/pay/"+inv.Hash.String())
+	}
+	if len(ways) == 0 {
+		return ""
+	}
+	return "Or " + strings.Join(ways, " · ") + "\n"
 }
 
 // footer says what it cost and what is left.

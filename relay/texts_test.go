@@ -16,8 +16,8 @@ const testBolt11 = "lnbcrt1u1p5abcdefghjk0123456789"
 func TestTexts(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
 	plain := TextConfig{Name: "Timmy"}
-	full := TextConfig{Name: "Ada", Address: "ada@tower.example", Demo: true, Typical: "8–40 sats", Free: 3}
-	inv := &timmy.Invoice{Bolt11: testBolt11, Amount: 100_000, Expires: now.Add(time.Hour)}
+	full := TextConfig{Name: "Ada", Address: "ada@tower.example", PublicURL: "https://tower.example/", Demo: true, Typical: "8–40 sats", Free: 3}
+	inv := &timmy.Invoice{Hash: timmy.Hash{0xab}, Bolt11: testBolt11, Amount: 100_000, Expires: now.Add(time.Hour)}
 	reply := func(o timmy.Outcome, change ...func(*timmy.Reply)) timmy.Reply {
 		r := timmy.Reply{Request: "7f3abc", Outcome: o, Balance: 78_500}
 		for _, f := range change {
@@ -41,7 +41,7 @@ func TestTexts(t *testing.T) {
 		{"first", plain, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42"}, first), nip.NIP17, "Hi! I'm Timmy, an AI you pay per question in sats. Just ask, or send /help.\n\n42\n\n— free · 78 left · #req 7f3a"},
 		{"first, old scheme", full, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42"}, first), nip.NIP04, "Hi! I'm Ada, an AI you pay per question in sats. A typical answer costs 8–40 sats.\nYou have 3 free questions today. Just ask, or send /help.\n\n" + nip04Line + "\n\n42\n\n— free · 78 left · #req 7f3a · demo: no real sats"},
 		{"parked", plain, reply(timmy.Outcome{State: timmy.StateParked}, parked), nip.NIP17, "I need 100 sats for this (you have 0). Pay 100 sats, I answer as soon as it lands:\n\n" + testBolt11 + "\n\nExpires in 60 min. Unspent sats stay yours: /balance. #req 7f3a"},
-		{"parked, first", full, reply(timmy.Outcome{State: timmy.StateParked, Cost: timmy.Cost{Total: 35_000}}, first, parked), nip.NIP17, "Hi! I'm Ada, an AI you pay per question in sats. A typical answer costs 8–40 sats.\nYou have 3 free questions today. Just ask, or send /help.\n\nThat will cost at most 35 sats (you have 0). Pay 100 sats, I answer as soon as it lands:\n\n" + testBolt11 + "\n\nOr zap me ⚡ ada@tower.example\nExpires in 60 min. Unspent sats stay yours: /balance. #req 7f3a\n\ndemo: no real sats"},
+		{"parked, first", full, reply(timmy.Outcome{State: timmy.StateParked, Cost: timmy.Cost{Total: 35_000}}, first, parked), nip.NIP17, "Hi! I'm Ada, an AI you pay per question in sats. A typical answer costs 8–40 sats.\nYou have 3 free questions today. Just ask, or send /help.\n\nThat will cost at most 35 sats (you have 0). Pay 100 sats, I answer as soon as it lands:\n\n" + testBolt11 + "\n\nOr zap me ⚡ ada@tower.example · pay page with QR: https://tower.example/pay/ab" + strings.Repeat("00", 31) + "\nExpires in 60 min. Unspent sats stay yours: /balance. #req 7f3a\n\ndemo: no real sats"},
 		{"expired", plain, reply(timmy.Outcome{State: timmy.StateUnpaid}), nip.NIP17, "The invoice for this question has expired, so I did not answer it and nothing was charged. Ask again any time; sats that still arrive are added to your balance. #req 7f3a"},
 		{"unpaid for another reason", plain, reply(timmy.Outcome{State: timmy.StateUnpaid, Reason: "you need 5 sats more"}), nip.NIP17, "you need 5 sats more. You were not charged. #req 7f3a"},
 		{"rejected", plain, reply(timmy.Outcome{State: timmy.StateRejected, Reason: "I do not help with that.", Cost: timmy.Cost{Charged: 2_000}}), nip.NIP17, "Sorry, I can't take this one: I do not help with that.\n\n— 2 sats · 78 left · #req 7f3a"},
