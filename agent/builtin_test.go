@@ -9,13 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/timmy-tower/timmy"
-	"github.com/timmy-tower/timmy/tower"
-)
-
-// All are what the tower needs.
-var (
-	_ tower.Model = (*Builtin)(nil)
-	_ tower.Model = (*OpenAI)(nil)
 )
 
 func newBuiltin() *Builtin {

@@ -11,18 +11,15 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
-	"github.com/timmy-tower/timmy/tower"
 )
 
-// Both are what the tower needs.
-var (
-	_ tower.Wallet  = (*Fake)(nil)
-	_ tower.Watcher = (*Fake)(nil)
-	_ tower.Wallet  = (*LNbits)(nil)
-	_ tower.Watcher = (*LNbits)(nil)
-	_ tower.Rates   = (*Static)(nil)
-	_ tower.Rates   = (*Oracle)(nil)
-)
+// pusher is what the tower needs of a wallet, its optional push included.
+type pusher interface {
+	Issue(ctx context.Context, ref string, t timmy.TopUp, expiry time.Duration) (timmy.Invoice, error)
+	Lookup(ctx context.Context, h timmy.Hash) (timmy.Payment, error)
+	List(ctx context.Context, since time.Time) ([]timmy.Payment, error)
+	Watch(ctx context.Context, from timmy.Cursor, settled func(timmy.Payment, timmy.Cursor) error) error
+}
 
 // clock is a clock that the test moves.
 type clock struct {
@@ -46,12 +43,9 @@ func openFake(t testing.TB, path string, c *clock) *Fake {
 
 // bench is a wallet under test and the world that pays its invoices.
 type bench struct {
-	wallet interface {
-		tower.Wallet
-		tower.Watcher
-	}
-	pay   func(bolt11 string, received timmy.Msat)
-	clock *clock
+	wallet pusher
+	pay    func(bolt11 string, received timmy.Msat)
+	clock  *clock
 }
 
 // backends are the wallets that the suite runs on.

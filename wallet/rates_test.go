@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,11 +101,11 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // oracle that never comes back.
 func TestOracleGrowsOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		up := true
+		var down atomic.Bool
 		const price = "90000"
 		static := func([]byte) (timmy.Rate, error) { return ParseUSD(price) }
 		client := &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
-			if !up {
+			if down.Load() {
 				return nil, errors.New("down")
 			}
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
@@ -125,7 +126,7 @@ func TestOracleGrowsOld(t *testing.T) {
 		if rate, err := o.Rate(ctx); err != nil || rate != usd(90_000) {
 			t.Errorf("Rate = %d, %v", rate, err)
 		}
-		up = false
+		down.Store(true)
 		time.Sleep(maxRateAge - 2*refreshEvery)
 		if _, err := o.Rate(ctx); err != nil {
 			t.Errorf("still young: %v", err)
@@ -137,7 +138,7 @@ func TestOracleGrowsOld(t *testing.T) {
 		if rate, _ := o.Last(); rate != usd(90_000) {
 			t.Errorf("Last = %d", rate)
 		}
-		up = true
+		down.Store(false)
 		time.Sleep(2 * retryEvery)
 		if _, err := o.Rate(ctx); err != nil {
 			t.Errorf("back again: %v", err)
