@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/timmy-tower/timmy"
 )
@@ -26,6 +27,7 @@ type API struct {
 	random    sync.Mutex // Rand need not be safe for several goroutines
 	draining  atomic.Bool
 	drained   chan struct{}
+	bodyWait  time.Duration
 }
 
 // New checks the settings and makes the door. Nothing runs until a handler is
@@ -35,7 +37,7 @@ func New(c Config) (*API, error) {
 		return nil, err
 	}
 	c.fill()
-	a := &API{cfg: c, operators: map[timmy.PubKey]bool{}, drained: make(chan struct{})}
+	a := &API{cfg: c, operators: map[timmy.PubKey]bool{}, drained: make(chan struct{}), bodyWait: bodyWait}
 	for _, k := range c.Operators {
 		a.operators[k] = !k.IsZero()
 	}
@@ -180,6 +182,9 @@ func (a *API) guard(next http.Handler) http.Handler {
 		id := a.requestID()
 		start := a.cfg.Now()
 		secure(rec.Header(), id)
+		// For all routes: net/http reads a body that the handler leaves unread.
+		deadline := time.Now().Add(a.bodyWait) // the socket's clock is the machine's
+		_ = http.NewResponseController(w).SetReadDeadline(deadline)
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {

@@ -39,26 +39,31 @@ func (o object) str(name string) (string, bool) {
 // be 64 MiB of text.
 func (c *call) read() ([]byte, *answer) {
 	if e := c.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, no(http.StatusUnsupportedMediaType, "Content-Encoding is not supported")
+		return nil, c.unread(http.StatusUnsupportedMediaType, "Content-Encoding is not supported")
 	}
 	if c.ContentLength > maxBody {
-		return nil, no(http.StatusRequestEntityTooLarge, "request body too large")
+		return nil, c.unread(http.StatusRequestEntityTooLarge, "request body too large")
 	}
-	// The deadline is lifted again: when it passes, net/http cancels the call.
-	rc := http.NewResponseController(c.w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyWait)) // the socket's clock is the machine's
-	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	b, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, maxBody))
 	if err == nil {
+		// All is here: the guard's deadline would only cancel the call when it passes.
+		_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 		return b, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, no(http.StatusRequestEntityTooLarge, "request body too large")
+		return nil, c.unread(http.StatusRequestEntityTooLarge, "request body too large")
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, no(http.StatusRequestTimeout, "request body came too slowly")
+		return nil, c.unread(http.StatusRequestTimeout, "request body came too slowly")
 	}
-	return nil, no(http.StatusBadRequest, "request body could not be read")
+	return nil, c.unread(http.StatusBadRequest, "request body could not be read")
+}
+
+// unread refuses a body that was not read to its end. The connection is closed:
+// net/http would read the rest before it answers.
+func (c *call) unread(status int, message string) *answer {
+	c.w.Header().Set("Connection", "close")
+	return no(status, message)
 }
 
 // object takes in the body and parses it; what is no object at all gets the

@@ -3,11 +3,13 @@ package rest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -202,6 +204,7 @@ func TestABodyThatNeverEndsChargesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 		_, _ = conn.Write([]byte("POST /sessions/" + id + "/request HTTP/1.1\r\nHost: x\r\n" + auth + "\r\nContent-Length: 99\r\n\r\n" + sent))
 		_ = conn.(*net.TCPConn).CloseWrite()
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -213,6 +216,61 @@ func TestABodyThatNeverEndsChargesNothing(t *testing.T) {
 	if d.sessions[id].posted != 500*timmy.Sat || len(d.replies) != 0 {
 		t.Error("a request that never arrived ran")
 	}
+}
+
+// TestSlowBodiesAreCutOff on every route: also where the handler reads none, or
+// has refused already, net/http waits for the rest before it answers. A caller
+// who sends nothing more held a goroutine for good.
+func TestSlowBodiesAreCutOff(t *testing.T) {
+	d := open(t, nil)
+	d.api.bodyWait = 100 * time.Millisecond
+	id, auth := d.funded("500")
+	for _, c := range []struct {
+		line   string
+		status int // 0: closed without an answer will do
+	}{
+		{"POST /sessions", 408},
+		{"POST /sessions/" + id + "/request", 408},
+		{"POST /sessions/" + id + "/topup", 408},
+		{"POST /identity/token", 408},
+		{"GET /sessions/" + id, 0},
+		{"DELETE /sessions/" + id + "/history", 0},
+		{"GET /sessions/" + id + "/events", 0},
+		{"POST /nothing", 0},
+		{"PUT /sessions", 0},
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_, _ = conn.Write([]byte(c.line + " HTTP/1.1\r\nHost: x\r\n" + auth + "\r\nContent-Length: 99\r\n\r\n{"))
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			t.Errorf("%s: no answer", c.line)
+		case err == nil && c.status != 0 && (res.StatusCode != c.status || !res.Close):
+			t.Errorf("%s: %d, close %v", c.line, res.StatusCode, res.Close)
+		case err != nil && c.status != 0:
+			t.Errorf("%s: %v", c.line, err)
+		}
+		conn.Close()
+	}
+}
+
+// TestALongAnswerOutlivesTheBodysDeadline: the deadline that cuts slow bodies
+// must not end the call, or a stream, that took its body in good time.
+func TestALongAnswerOutlivesTheBodysDeadline(t *testing.T) {
+	d := open(t, nil)
+	d.api.bodyWait = 50 * time.Millisecond
+	id, auth := d.funded("500")
+	lines, _ := d.follow("/sessions/"+id+"/events", auth)
+	d.work = func(timmy.Request) { time.Sleep(200 * time.Millisecond) }
+	d.want(d.call("POST", "/sessions/"+id+"/request", `{"request":"hi"}`, auth), 200, "")
+	if l := next(t, lines); l != "event: delta" {
+		t.Errorf("got %s", l)
+	}
+	d.want(d.call("GET", "/sessions/"+id, ""), 200, "") // the kept-alive connection too
 }
 
 // TestSettingsAreChecked before anything is served.

@@ -109,10 +109,12 @@ func (a *API) stream(c *call, topic string, view func(timmy.Event) any) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	out := sse{w: c.w, rc: http.NewResponseController(c.w)}
-	_ = out.rc.SetReadDeadline(time.Time{}) // the server's would end the call
 	if !out.send("retry: 3000\n\n") {
 		return
 	}
+	// Only now: with the first byte net/http reads what is left of a body, which
+	// may never come. From here on a deadline would end the stream.
+	_ = out.rc.SetReadDeadline(time.Time{})
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	for ok := true; ok; {
