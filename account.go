@@ -104,6 +104,6 @@ type Posting struct {
 	Seq                 int64
 	Key                 string
 	Source, Destination Account
-	Amount              Msat // > 0
+	Amount              Msat  // > 0
 	At                  int64 // unix milliseconds
 }

@@ -50,7 +50,7 @@ type InvoiceStatus struct {
 	Account  Account
 	Settled  bool
 	Received Msat
-	Preimage [32]byte // zero where the wallet does not tell
+	Preimage [32]byte  // zero where the wallet does not tell
 	At       time.Time // when it was settled
 }
 

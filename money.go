@@ -17,7 +17,7 @@ const MaxMsat Msat = 21_000_000 * 100_000_000 * 1000
 // owned.
 func (m Msat) Sats() int64 {
 	if m < 0 {
-		return -((-m).CeilSat().Sats())
+		return -(-m).CeilSat().Sats()
 	}
 	return int64(m / Sat)
 }

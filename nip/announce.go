@@ -42,7 +42,7 @@ func Announcements(k Key, p Profile, now time.Time) ([]*nostr.Event, error) {
 		list = append(list, nostr.Tag{"r", r})
 		inbox = append(inbox, nostr.Tag{"relay", r})
 	}
-	handler := nostr.Tags{{"d", "timmy"}, {"k", "4"}, {"k", "14"}, {"k", "5050"}}
+	handler := nostr.Tags{{"d", "timmy"}, {"k", "4"}, {"k", "14"}}
 	if p.Web != "" {
 		handler = append(handler, nostr.Tag{"web", p.Web, "nprofile"}, nostr.Tag{"web", p.Web, "npub"})
 	}

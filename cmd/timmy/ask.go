@@ -28,19 +28,18 @@ const (
 
 // asking is one question to a tower over Nostr.
 type asking struct {
-	to        timmy.PubKey
-	relay     string
-	key       nip.Key
-	scheme    nip.Scheme
-	text      string
-	json      bool
-	out       io.Writer
-	hints     io.Writer
-	now       func() time.Time
-	rand      io.Reader
-	parts     map[int]string
-	lastBill  string
-	published bool
+	to       timmy.PubKey
+	relay    string
+	key      nip.Key
+	scheme   nip.Scheme
+	text     string
+	json     bool
+	out      io.Writer
+	hints    io.Writer
+	now      func() time.Time
+	rand     io.Reader
+	parts    map[int]string
+	lastBill string
 }
 
 // asked is what `ask --json` prints.

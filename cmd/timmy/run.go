@@ -275,7 +275,6 @@ func (p *parts) controlAPI() http.Handler {
 	return mux
 }
 
-
 func (p *parts) pay(ctx context.Context, o payOrder) (paidReport, error) {
 	if p.wallet.fake == nil {
 		return paidReport{}, errNotFake

@@ -88,6 +88,8 @@ type SessionSettings struct {
 type RelaySettings struct {
 	Indexers     []string `toml:"indexers" env:"TIMMY_INDEXERS" flag:"indexers" max:"32" doc:"relays (wss://…) on which profiles and relay lists are published and looked up"`
 	AllowPrivate bool     `toml:"allow_private_relays" env:"TIMMY_ALLOW_PRIVATE_RELAYS" flag:"allow-private-relays" default:"false" doc:"connect to relays at private addresses, for tests and home networks"`
+	Frames       int64    `toml:"frames_per_second" env:"TIMMY_RELAY_FRAMES_PER_SECOND" flag:"relay-frames-per-second" default:"300" min:"1" max:"1000000" doc:"messages a second that one connection may send, after a burst of a thousand"`
+	PerAddress   int64    `toml:"connections_per_address" env:"TIMMY_RELAY_CONNECTIONS_PER_ADDRESS" flag:"relay-connections-per-address" default:"256" min:"1" max:"100000" doc:"connections that one address (IPv6: /64) may have open"`
 	CopyToSelf   bool     `toml:"copy_to_self" env:"TIMMY_COPY_TO_SELF" flag:"copy-to-self" default:"true" doc:"keep an encrypted copy of every answer for the tower's own key"`
 }
 

@@ -133,6 +133,7 @@ func (p *parts) buildRelay(context.Context) (err error) {
 		URL: c.RelayURL, Name: c.Tower.Name, Description: "The relay of " + c.Tower.Name + ", an AI agent that is paid in sats.",
 		Version: currentVersion().Version, Self: p.key.Public(), Admin: admin, DB: p.events, Inbox: p.inbox,
 		TrustedProxies: c.Proxies, Now: p.env.Now, Rand: p.env.Rand, Log: p.log,
+		Limits: relay.Limits{FramesPerSecond: int(c.Relay.Frames), PerAddress: int(c.Relay.PerAddress)},
 	})
 	if err != nil {
 		return err

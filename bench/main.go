@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/timmy-tower/timmy/relay"
+)
+
+// callersOf is how many callers at once each row has.
+var callersOf = []int{1, 16, 64}
+
+func main() {
+	binary := flag.String("timmy", "./bin/timmy", "the binary to measure")
+	seconds := flag.Int("seconds", 5, "how long one row takes at most")
+	seed := flag.Uint64("seed", 1, "of keys and texts")
+	flag.Parse()
+	if err := run(os.Stdout, *binary, time.Duration(*seconds)*time.Second, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(w io.Writer, binary string, d time.Duration, seed uint64) error {
+	t, err := startTower(binary)
+	if err != nil {
+		return err
+	}
+	defer t.stop()
+	header(w, seed, d)
+	for _, part := range []func(*tower, io.Writer, time.Duration, uint64) error{benchREST, benchDM, benchPublish} {
+		if err := part(t, w, d, seed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// benchREST is durable requests by HTTP: accepted, reserved, answered by the
+// built-in model, charged, committed. Each caller has a session of its own.
+func benchREST(t *tower, w io.Writer, d time.Duration, _ uint64) error {
+	for _, callers := range callersOf {
+		type session struct{ id, bearer string }
+		sessions := make([][]session, callers)
+		for c := range sessions {
+			for range 2 + 40/callers {
+				id, bearer, err := t.session()
+				if err != nil {
+					return err
+				}
+				sessions[c] = append(sessions[c], session{id, bearer})
+			}
+		}
+		r := measure("HTTP request, durable", callers, 1<<30, d, func(c, n int) error {
+			s := sessions[c][n%len(sessions[c])]
+			return t.rest("POST", "/sessions/"+s.id+"/request", s.bearer, map[string]string{"request": fmt.Sprintf("What is %d+%d?", n, c)}, nil)
+		})
+		fmt.Fprintln(w, r.row())
+	}
+	return nil
+}
+
+// benchDM is direct messages from end to end: sealed, published, opened,
+// answered, charged, sealed, delivered, opened by the asker.
+func benchDM(t *tower, w io.Writer, d time.Duration, seed uint64) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	to, err := t.pubkey()
+	if err != nil {
+		return err
+	}
+	rnd := chacha(seed)
+	for _, callers := range callersOf {
+		seats := make([][]*seat, callers)
+		per := max(2, 24/callers)
+		for c := range seats {
+			for range per {
+				s, err := t.newSeat(ctx, to, rnd.fork())
+				if err != nil {
+					return err
+				}
+				seats[c] = append(seats[c], s)
+			}
+		}
+		time.Sleep(time.Second) // the zaps are credited
+		r := measure("direct message, question to answer", callers, per*asksPerKey, d, func(c, n int) error {
+			return seats[c][n%per].ask(ctx, n)
+		})
+		fmt.Fprintln(w, r.row())
+		for _, row := range seats {
+			for _, s := range row {
+				s.conn.Close()
+			}
+		}
+	}
+	return nil
+}
+
+// benchPublish is gift wraps for somebody else, published and acknowledged.
+func benchPublish(t *tower, w io.Writer, d time.Duration, seed uint64) error {
+	ctx := context.Background()
+	rnd := chacha(seed + 1)
+	for _, callers := range callersOf {
+		most := 12000 / callers
+		if callers == 1 {
+			most = 6000
+		}
+		events, err := wraps(callers*most, rnd)
+		if err != nil {
+			return err
+		}
+		conns := make([]*relay.Conn, callers)
+		for c := range conns {
+			if conns[c], err = relay.Dial(ctx, "ws://"+t.addr, relay.DialOptions{AllowPrivate: true}); err != nil {
+				return err
+			}
+		}
+		r := measure("event published, OK received", callers, most, d, func(c, n int) error {
+			return conns[c].Publish(ctx, events[c*most+n])
+		})
+		fmt.Fprintln(w, r.row())
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	return nil
+}
+
+// source is randomness that a seed repeats. It is for load, never for secrets
+// that matter.
+type source struct{ *rand.ChaCha8 }
+
+func chacha(seed uint64) source {
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	return source{rand.NewChaCha8(key)}
+}
+
+// fork is another source, for another goroutine.
+func (s source) fork() source { return chacha(s.Uint64()) }

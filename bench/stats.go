@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// result is one row: how many operations were acknowledged in how long, and how
+// long each took.
+type result struct {
+	what    string
+	callers int
+	elapsed time.Duration
+	took    []time.Duration
+	failed  int
+}
+
+func (r result) at(q float64) time.Duration {
+	if len(r.took) == 0 {
+		return 0
+	}
+	slices.Sort(r.took)
+	return r.took[min(len(r.took)-1, int(q*float64(len(r.took))))]
+}
+
+func (r result) row() string {
+	rate := float64(len(r.took)) / r.elapsed.Seconds()
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return fmt.Sprintf("| %s | %d | %.0f | %.2f | %.2f | %d | %d |",
+		r.what, r.callers, rate, ms(r.at(.5)), ms(r.at(.99)), len(r.took), r.failed)
+}
+
+// measure runs op in a closed loop by so many callers until the time is up, or
+// each has done most of them. An operation counts when it returned without an
+// error.
+func measure(what string, callers, most int, d time.Duration, op func(caller, n int) error) result {
+	res := result{what: what, callers: callers}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	start := time.Now()
+	for c := range callers {
+		wg.Go(func() {
+			var took []time.Duration
+			failed := 0
+			for n := 0; n < most && time.Since(start) < d; n++ {
+				t := time.Now()
+				if err := op(c, n); err != nil {
+					failed++
+					continue
+				}
+				took = append(took, time.Since(t))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			res.took = append(res.took, took...)
+			res.failed += failed
+		})
+	}
+	wg.Wait()
+	res.elapsed = time.Since(start)
+	return res
+}
+
+// header says where the numbers come from.
+func header(w io.Writer, seed uint64, d time.Duration) {
+	fmt.Fprintf(w, "machine: %s, %d cores, %s %s/%s\n", cpu(), runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(w, "commit:  %s\n", commit())
+	fmt.Fprintf(w, "seed:    %d, %s per row, load and tower share the machine, loopback\n\n", seed, d)
+	fmt.Fprintln(w, "| what | callers | per second | p50 ms | p99 ms | done | failed |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
+}
+
+func cpu() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+func commit() string {
+	rev, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	out := string(bytes.TrimSpace(rev))
+	if dirty, _ := exec.Command("git", "status", "--porcelain", "-uno").Output(); len(dirty) > 0 {
+		out += " with changes"
+	}
+	return out
+}
