@@ -60,15 +60,18 @@ func (r *Relay) accept(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	// Any page may connect: Nostr has no cookies to steal.
-	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	frames := rate.NewLimiter(rate.Limit(r.cfg.Limits.FramesPerSecond), r.cfg.Limits.burst())
+	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+		InsecureSkipVerify: true,
+		OnPingReceived:     func(context.Context, []byte) bool { return frames.AllowN(r.cfg.Now(), 1) },
+	})
 	if err != nil {
 		return
 	}
 	ws.SetReadLimit(-1) // read cuts itself, so that it can say why first
 	g := &guest{
 		r: r, ws: ws, from: from, challenge: hex.EncodeToString(challenge),
-		subs: map[string]*sub{}, out: newQueue(),
-		rate: rate.NewLimiter(rate.Limit(r.cfg.Limits.FramesPerSecond), r.cfg.Limits.burst()),
+		subs: map[string]*sub{}, out: newQueue(), rate: frames,
 	}
 	g.ctx, g.cancel = context.WithCancelCause(context.WithoutCancel(req.Context()))
 	r.count.accepted.Add(1)
@@ -134,6 +137,8 @@ func (g *guest) read() ([]byte, error) {
 	if kind != websocket.MessageText {
 		return nil, g.refuse(websocket.StatusUnsupportedData, "invalid: text frames only")
 	}
+	late := time.AfterFunc(frameWithin, func() { g.kill(errStalled) })
+	defer late.Stop()
 	frame, err := io.ReadAll(io.LimitReader(from, maxFrame+1))
 	if err != nil {
 		return nil, err
@@ -323,6 +328,9 @@ func (g *guest) write() {
 		}
 		cancel()
 		g.r.count.sent.Add(1)
+		if cap(buf) > keepBuffer {
+			buf = nil
+		}
 	}
 }
 

@@ -19,7 +19,6 @@ const (
 	maxLabel    = 32             // of an unknown label, when it is repeated to the sender
 	maxFuture   = 900 * time.Second
 	maxPast     = 3 * 365 * 24 * time.Hour // what strfry takes
-	maxAuthAge  = 10 * time.Minute         // NIP-42
 	challengeSz = 32                       // random bytes of an AUTH challenge
 )
 
@@ -51,6 +50,8 @@ const (
 	maxQueueMessages = 1_024
 	writeDeadline    = 10 * time.Second
 	roomDeadline     = 12 * time.Second // longer than a write may take
+	keepBuffer       = 16 << 10         // bytes a quiet connection keeps for writing
+	frameWithin      = 30 * time.Second // for all of a message, once its first bytes are there
 	pingEvery        = 30 * time.Second // proxies close what is silent for 60 s
 	pongWithin       = 45 * time.Second
 )

@@ -80,7 +80,7 @@ func TestGoroutinesGoBack(t *testing.T) {
 			_ = p.ws.Close(websocket.StatusNormalClosure, "")
 		}
 	}
-	for end := time.Now().Add(10 * time.Second); count() > before+2; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); count() > before+2 || s.Stats().Connections > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			b := make([]byte, 1<<16)
 			t.Fatalf("%d goroutines, %d before\n%s", count(), before, b[:runtime.Stack(b, true)])

@@ -12,7 +12,14 @@ import (
 // privateKinds are those of [nip.Private], for SQL: direct messages, seals and
 // their contents, wraps, and the messages of remote signers and wallets. Their
 // mere existence tells who talks to whom.
+//
+// The index event_public has the same list: SQLite uses it for this very term.
 const privateKinds = "4,13,14,15,1059,21059,23194,23195,23196,23197,24133"
+
+// private lists the same in numbers.
+func private() []int {
+	return []int{4, 13, 14, 15, 1059, 21059, 23194, 23195, 23196, 23197, 24133}
+}
 
 var (
 	errAuth       = errors.New("auth-required: only those whom these events concern may read them")

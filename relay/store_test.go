@@ -260,3 +260,40 @@ func TestExpiredEventsAreNeverServed(t *testing.T) {
 		t.Fatalf("%d swept, %d tags left (%v)", swept, tags, err)
 	}
 }
+
+// TestStrangersWalkOverPublicEventsOnly looks at the plans: none may read a whole
+// table, and an unlimited filter must not pass over everybody's wraps.
+func TestStrangersWalkOverPublicEventsOnly(t *testing.T) {
+	s, _ := newStore(t)
+	k := newKey(t).Public().String()
+	for _, f := range []nostr.Filter{
+		{}, {Kinds: []int{1}}, {Kinds: []int{1, 7}}, {Kinds: []int{1, 1059}}, {Authors: []string{k}}, {IDs: []string{k}},
+		{Authors: []string{k, k}, Kinds: []int{1, 2}}, {Tags: nostr.TagMap{"p": {k}}}, {Tags: nostr.TagMap{"p": {k}, "t": {"a", "b"}}, Kinds: []int{1}},
+	} {
+		for _, who := range []reader{{strict: true}, {strict: true, keys: []string{k}}} {
+			for _, sc := range scans(f, who, 0) {
+				var plan []struct {
+					ID      int    `db:"id"`
+					Parent  int    `db:"parent"`
+					Notused int    `db:"notused"`
+					Detail  string `db:"detail"`
+				}
+				err := s.db.Read(t.Context(), func(tx *db.Tx) error {
+					return tx.Select(&plan, "EXPLAIN QUERY PLAN "+sc.sql, append(sc.args, 10)...)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, step := range plan {
+					walks := strings.HasPrefix(step.Detail, "SCAN") && !strings.Contains(step.Detail, "event_public")
+					if walks || len(f.Kinds)+len(f.IDs)+len(f.Authors)+len(f.Tags) == 0 && len(who.keys) == 0 && !strings.Contains(step.Detail, "event_public") && strings.Contains(step.Detail, "INDEX") {
+						t.Errorf("%s: %s\n%s", f, step.Detail, sc.sql)
+					}
+				}
+			}
+		}
+	}
+	if list := scans(nostr.Filter{Kinds: []int{1059}}, reader{strict: true}, 0); len(list) != 0 {
+		t.Error("a stranger's question for wraps is asked of the database")
+	}
+}
