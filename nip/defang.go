@@ -9,7 +9,7 @@ import (
 // payable matches the beginnings of what clients turn into a card that pays with
 // one touch: BOLT 11 and 12, LNURL, Cashu, CLINK. It takes no character beyond,
 // or "lnbclnbc1…" would hide the second behind the first.
-var payable = regexp.MustCompile(`(?i)(ln|cash|cre|noff|ndeb)(bcrt|bc|tbs|tb|sb|url|o1|i1|r1|u[ab]|q[ab]|er1|it1)`)
+var payable = regexp.MustCompile(`(?i)lnbc|lntb|lnsb|lnurl1|lno1|lni1|lnr1|cashu[ab]|creq[ab]|noffer1|ndebit1`)
 
 // links matches the schemes that open a wallet.
 var links = regexp.MustCompile(`(?i)(lightning|bitcoin|lnurlp|lnurlw|lnurlc|keyauth|cashu):`)
@@ -26,7 +26,7 @@ func Defang(text string) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\r\n", "\n")
 	text = strings.Map(printable, ansi.ReplaceAllString(text, ""))
 	text = links.ReplaceAllString(text, "$1\u200b:")
-	return payable.ReplaceAllString(text, "$1\u200b$2")
+	return payable.ReplaceAllStringFunc(text, func(s string) string { return s[:2] + "\u200b" + s[2:] })
 }
 
 func printable(r rune) rune {

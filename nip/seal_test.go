@@ -149,7 +149,7 @@ func TestDefangBreaksWhatCanBePaid(t *testing.T) {
 	}
 	for in, want := range map[string]string{
 		"plain text\n\tindented": "plain text\n\tindented", "a\r\nb": "a\nb", "\x1b[1;31mred\x1b[0m": "red", "\x1b]0;title\x07x": "x",
-		"h\xffi": "h\uFFFDi", "zürich 🗼 日本": "zürich 🗼 日本", "\u0085\u009bx": "x", "family 👨\u200d👩": "family 👨\u200d👩",
+		"h\xffi": "h\uFFFDi", "the catbird, an lnurl and cashew nuts": "the catbird, an lnurl and cashew nuts", "zürich 🗼 日本": "zürich 🗼 日本", "\u0085\u009bx": "x", "family 👨\u200d👩": "family 👨\u200d👩",
 	} {
 		if got := Defang(in); got != want {
 			t.Errorf("%q → %q, want %q", in, got, want)
