@@ -149,10 +149,19 @@ func TestIndexFindsWhatMatches(t *testing.T) {
 	keys := []string{newKey(t).Public().String(), newKey(t).Public().String()}
 	ev := signed(t, newKey(t), 1, "x", nostr.Tag{"t", "a"}, nostr.Tag{"p", keys[0]}, nostr.Tag{"client", "z"})
 	filters := []nostr.Filter{
-		{}, {Kinds: []int{1}}, {Kinds: []int{2, 1}}, {Kinds: []int{2}}, {Kinds: []int{}},
-		{IDs: []string{ev.ID}}, {IDs: []string{keys[0]}}, {Authors: []string{ev.PubKey, keys[0]}}, {Authors: keys},
-		{Tags: nostr.TagMap{"t": {"a", "b"}, "p": {keys[0]}}}, {Tags: nostr.TagMap{"t": {"b"}}},
-		{Tags: nostr.TagMap{"t": {"a"}}, Kinds: []int{2}}, {Tags: nostr.TagMap{"x": {}}},
+		{},
+		{Kinds: []int{1}},
+		{Kinds: []int{2, 1}},
+		{Kinds: []int{2}},
+		{Kinds: []int{}},
+		{IDs: []string{ev.ID}},
+		{IDs: []string{keys[0]}},
+		{Authors: []string{ev.PubKey, keys[0]}},
+		{Authors: keys},
+		{Tags: nostr.TagMap{"t": {"a", "b"}, "p": {keys[0]}}},
+		{Tags: nostr.TagMap{"t": {"b"}}},
+		{Tags: nostr.TagMap{"t": {"a"}}, Kinds: []int{2}},
+		{Tags: nostr.TagMap{"x": {}}},
 	}
 	var subs []*sub
 	for i, f := range filters {

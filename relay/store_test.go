@@ -267,8 +267,15 @@ func TestStrangersWalkOverPublicEventsOnly(t *testing.T) {
 	s, _ := newStore(t)
 	k := newKey(t).Public().String()
 	for _, f := range []nostr.Filter{
-		{}, {Kinds: []int{1}}, {Kinds: []int{1, 7}}, {Kinds: []int{1, 1059}}, {Authors: []string{k}}, {IDs: []string{k}},
-		{Authors: []string{k, k}, Kinds: []int{1, 2}}, {Tags: nostr.TagMap{"p": {k}}}, {Tags: nostr.TagMap{"p": {k}, "t": {"a", "b"}}, Kinds: []int{1}},
+		{},
+		{Kinds: []int{1}},
+		{Kinds: []int{1, 7}},
+		{Kinds: []int{1, 1059}},
+		{Authors: []string{k}},
+		{IDs: []string{k}},
+		{Authors: []string{k, k}, Kinds: []int{1, 2}},
+		{Tags: nostr.TagMap{"p": {k}}},
+		{Tags: nostr.TagMap{"p": {k}, "t": {"a", "b"}}, Kinds: []int{1}},
 	} {
 		for _, who := range []reader{{strict: true}, {strict: true, keys: []string{k}}} {
 			for _, sc := range scans(f, who, 0) {
