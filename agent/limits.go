@@ -51,7 +51,11 @@ const (
 	breakerPause    = 30 * time.Second
 
 	// promptSlack is how many tokens a chat template may add to each message.
+	usageSlack  = 8192 // tokens that a provider may count beyond what we sent and asked for: templates, thinking
 	promptSlack = 64
+	// usageSlack is how many tokens a provider may count beyond what we sent and
+	// asked for, its own template and thinking included, before it is not believed.
+	usageSlack = 8192
 
 	// holdBack is how much of a stream is kept until more comes, so that a
 	// secret that arrives in pieces is recognised whole. It is longer than any.

@@ -38,16 +38,17 @@ func plainUsage(raw json.RawMessage) json.RawMessage {
 	return fmt.Appendf(nil, `{"prompt_tokens":%d,"completion_tokens":%d}`, u.In, u.Out)
 }
 
-// usage believes the provider if what it says can be: no more input than one
-// token a byte, no more output than it was allowed, and not nothing for
-// something. Otherwise it is our own estimate, marked so.
+// usage believes the provider if what it says can be: no more than one token a
+// byte and what its own template and thinking may add, and not nothing for
+// something. Otherwise it is our own estimate, marked so. Either way the hold
+// bounds what the asker pays.
 func (m *OpenAI) usage(said timmy.Usage, ok bool, messages []openai.ChatCompletionMessage, text string, outputMax int64) timmy.Usage {
 	bytes, tokens := int64(0), int64(0)
 	for _, message := range messages {
 		bytes += int64(len(message.Content)) + promptSlack
 		tokens += timmy.Tokens(message.Content) + 4 // the template's own
 	}
-	if ok && said.In > 0 && said.In <= bytes && said.Out > 0 && said.Out <= outputMax {
+	if ok && said.In > 0 && said.In <= bytes+usageSlack && said.Out > 0 && said.Out <= outputMax+usageSlack {
 		return said
 	}
 	if ok {

@@ -21,7 +21,8 @@ import (
 const (
 	headerTimeout  = 5 * time.Second // a client that is slower than this sends no request
 	idleTimeout    = 2 * time.Minute // of kept connections
-	maxHeaderBytes = 16 << 10
+	maxHeaderBytes = 12 << 10        // net/http adds 4 KiB: a header of 17 kB is refused, a long zap request is not
+	maxURI         = 8 << 10         // of everything but LNURL, whose queries carry whole events
 	housekeeping   = time.Minute
 	lastDeliveries = 3 * time.Second // for the courier, once nothing new can come
 )
@@ -145,6 +146,7 @@ func (p *parts) startDoors(s *stage, l net.Listener) (*http.Server, error) {
 		return serveControl(ctx, filepath.Join(p.cfg.Tower.DataDir, controlSocket), p.controlAPI())
 	})
 	server := newServer(p.front())
+	server.RegisterOnShutdown(p.rest.Drain)
 	s.run("http", func(context.Context) error { return served(server.Serve(l)) })
 	return server, p.startMetrics(s)
 }
@@ -195,6 +197,8 @@ func (p *parts) front() http.Handler {
 			p.relay.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/.well-known/"), strings.HasPrefix(r.URL.Path, "/lnurlp/"):
 			p.lnurl.ServeHTTP(w, r)
+		case len(r.RequestURI) > maxURI:
+			http.Error(w, `{"error":"URI too long"}`, http.StatusRequestURITooLong)
 		default:
 			pages.ServeHTTP(w, r)
 		}
