@@ -51,7 +51,6 @@ const (
 	breakerPause    = 30 * time.Second
 
 	// promptSlack is how many tokens a chat template may add to each message.
-	usageSlack  = 8192 // tokens that a provider may count beyond what we sent and asked for: templates, thinking
 	promptSlack = 64
 	// usageSlack is how many tokens a provider may count beyond what we sent and
 	// asked for, its own template and thinking included, before it is not believed.

@@ -225,3 +225,28 @@ func TestTopUpsAndDebitsAddUp(t *testing.T) {
 	f.posted(a, (1000+40*500-40*20)*sat)
 	f.verify()
 }
+
+// Excludes: a session that is paused for what is only reserved, or while something
+// runs whose end may give it back.
+func TestASessionIsNotPausedWhileSomethingRuns(t *testing.T) {
+	f := newFix(t)
+	f.session("s", timmy.PubKey{}, 200*sat)
+	var jobs []timmy.Job
+	for i, hold := range []timmy.Msat{20 * sat, 80 * sat, 100 * sat} {
+		r := call(fmt.Sprint(i), "s", timmy.PubKey{})
+		j, _, err := f.Start(t.Context(), &r, quote(hold, 0))
+		f.ok(err)
+		jobs = append(jobs, j)
+	}
+	f.state("s", timmy.SessionActive)
+	for _, j := range jobs[1:] {
+		_, err := f.Finish(t.Context(), j.Lease, complete(j.Hold.Payer, 0))
+		f.ok(err)
+	}
+	f.posted(timmy.SessionAccount("s"), 20*sat)
+	f.state("s", timmy.SessionActive)
+	_, err := f.Finish(t.Context(), jobs[0].Lease, complete(0, 0))
+	f.ok(err)
+	f.state("s", timmy.SessionPaused)
+	f.verify()
+}
