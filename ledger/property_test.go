@@ -273,7 +273,7 @@ func (w *world) check(*rapid.T) {
 // with -rapid.checks=10000 -rapid.steps=100.
 func TestTheBooksBalanceAfterEveryStep(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
-		_ = f.Value.Set("300")
+		_ = f.Value.Set("200")
 	}
 	dir, n := t.TempDir(), 0
 	rapid.Check(t, func(rt *rapid.T) {
