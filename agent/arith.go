@@ -11,7 +11,7 @@ var (
 	errFormula  = errors.New("not a formula")
 	errZero     = errors.New("division by zero")
 	errTooBig   = errors.New("the numbers get too big for me")
-	errFraction = errors.New("I can only raise to whole powers")
+	errFraction = errors.New("only whole powers can be raised to")
 )
 
 var (

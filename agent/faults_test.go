@@ -60,7 +60,9 @@ func TestStreamFaults(t *testing.T) {
 		"529":            {status(529, ""), unavailable, 2},
 		"500":            {status(500, "0"), unavailable, 2},
 		"500 of 50 MB":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); endless(w, 50<<20) }, unavailable, 2},
-		"302":            {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 302) }, unavailable, 1},
+		"302": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, unavailable, 1},
 		"HTML": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			endless(w, 50<<20)

@@ -101,8 +101,10 @@ func textLimit(outputMax int64) int {
 // request is a chat request; temperature 0 is the provider's default. The library
 // knows which models refuse max_tokens and a temperature.
 func (m *OpenAI) request(model string, messages []openai.ChatCompletionMessage, outputMax int64, temperature float32) openai.ChatCompletionRequest {
-	req := openai.ChatCompletionRequest{Model: model, Messages: messages, MaxTokens: int(outputMax), Temperature: temperature}
+	req := openai.ChatCompletionRequest{Model: model, Messages: messages, Temperature: temperature}
+	req.MaxTokens = int(outputMax) //lint:ignore SA1019 what servers other than OpenAI's know
 	if openai.NewReasoningValidator().Validate(req) != nil {
+		//lint:ignore SA1019 unset again, for models that refuse it
 		req.MaxTokens, req.MaxCompletionTokens, req.Temperature = 0, int(outputMax), 0
 	}
 	return req

@@ -24,7 +24,7 @@ func eventFor(tb testing.TB, k Key, kind int, to timmy.PubKey) *nostr.Event {
 func TestEventsSurviveTheRoundTrip(t *testing.T) {
 	k := testKey(t, 1)
 	for _, content := range []string{
-		"", "plain", "\x00\x01\x1f\x7f\u0080\u2028\u2029", `"\/`, "\b\f\n\r\t", "🏳️‍🌈 ​", "</script>&<>", strings.Repeat("é", MaxContent/2),
+		"", "plain", "\x00\x01\x1f\x7f\u0080\u2028\u2029", `"\/`, "\b\f\n\r\t", "🏳️‍🌈 \u200b", "</script>&<>", strings.Repeat("é", MaxContent/2),
 	} {
 		ev := &nostr.Event{Kind: 1, CreatedAt: 1, Content: content, Tags: nostr.Tags{{"t", content[:min(len(content)/2*2, 1000)]}, {"-"}, {"encrypted"}}}
 		if err := k.Sign(ev); err != nil {

@@ -130,10 +130,20 @@ func TestBearersAreCheckedInEveryForm(t *testing.T) {
 	token := strings.TrimPrefix(auth, "Authorization: Bearer ")
 	del := func(headers ...with) got { return d.call("DELETE", "/sessions/"+id+"/history", "", headers...) }
 	for _, bad := range [][]with{
-		{}, {other}, {auth, auth}, {auth, other}, {"Authorization: Basic " + token}, {"Authorization: Bearer"},
-		{"Authorization: Bearer "}, {"Authorization: bearer x"}, {"Authorization: " + token}, {auth + "0"},
-		{"Authorization: Bearer " + strings.ToUpper(token)}, {"Authorization: Bearer " + strings.Repeat("a", 10000)},
-		{"Authorization: Bearer\t" + token}, {"Authorization: Bearer " + token[:63]},
+		{},
+		{other},
+		{auth, auth},
+		{auth, other},
+		{"Authorization: Basic " + token},
+		{"Authorization: Bearer"},
+		{"Authorization: Bearer "},
+		{"Authorization: bearer x"},
+		{"Authorization: " + token},
+		{auth + "0"},
+		{"Authorization: Bearer " + strings.ToUpper(token)},
+		{"Authorization: Bearer " + strings.Repeat("a", 10000)},
+		{"Authorization: Bearer\t" + token},
+		{"Authorization: Bearer " + token[:63]},
 	} {
 		d.want(del(bad...), 401, msgBearer)
 	}

@@ -203,8 +203,10 @@ func TestLNbitsFaultsAreBounded(t *testing.T) {
 			w.Header().Set("Content-Length", "99")
 			_, _ = io.WriteString(w, "{")
 		},
-		"huge":     func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, huge) },
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/"+testKey, 302) },
+		"huge": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, huge) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/"+testKey, http.StatusFound)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -34,7 +34,6 @@ type server struct {
 	fault   http.HandlerFunc           // answers instead of everything
 	tamper  func(reply map[string]any) // changes a created invoice
 	details func(reply map[string]any) // changes a looked-up payment
-	asked   map[string]any             // the last creation
 	sockets map[*websocket.Conn]bool
 }
 
