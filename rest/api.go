@@ -202,7 +202,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 		switch clean := path.Clean("/" + p); {
 		case clean != p && clean+"/" != p:
 			refuse(http.StatusNotFound, "Not found").write(rec)
-		case p != "/healthz" && !a.clients.allow(r):
+		case p != "/healthz" && !a.pays(r) && !a.clients.allow(r):
 			tooMany().write(rec)
 		default:
 			next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), callID{}, id)))

@@ -195,6 +195,20 @@ func TestEveryRouteIsLimited(t *testing.T) {
 	d.want(d.call("GET", "/sessions/x", "", "X-Forwarded-For: 9.9.9.9"), 404, "")
 }
 
+// TestWhoPaidIsNotCountedWithStrangers excludes a limit that one address's
+// strangers use up for its paying customers.
+func TestWhoPaidIsNotCountedWithStrangers(t *testing.T) {
+	d := open(t, func(c *Config, _ *world) { c.Limits = Limits{PerMinute: 1, Burst: 40} })
+	id, auth := d.funded("500")
+	for range 40 {
+		d.call("GET", "/nothing", "")
+	}
+	path, body := "/sessions/"+id+"/request", `{"request":"hello"}`
+	d.want(d.call("GET", "/sessions/"+id, ""), 429, "Too many requests")
+	d.want(d.call("POST", path, body, auth), 200, "")
+	d.want(d.call("POST", path, body, "Authorization: Bearer 00"), 429, "Too many requests")
+}
+
 // TestABodyThatNeverEndsChargesNothing: the caller closes in the middle.
 func TestABodyThatNeverEndsChargesNothing(t *testing.T) {
 	d := open(t, nil)

@@ -18,6 +18,10 @@ const (
 	// by its own codec and bounded by the server's header limit.
 	maxCredential = 512
 
+	// maxGenerations of a bearer are known without asking the database; a session
+	// that was revived more often is counted like anybody.
+	maxGenerations = 4
+
 	// maxStreams of events in all, maxStreamsEach for one session or operator:
 	// each costs a goroutine and a bus subscription.
 	maxStreams     = 1024
@@ -54,10 +58,10 @@ const (
 const (
 	defaultTokenLife         = 24 * time.Hour
 	defaultRequestTimeout    = 3 * time.Minute
-	defaultSessionsPerMinute = 60
-	defaultSessionsBurst     = 30
-	defaultPerMinute         = 600
-	defaultBurst             = 200
+	defaultSessionsPerMinute = 300
+	defaultSessionsBurst     = 300
+	defaultPerMinute         = 3000
+	defaultBurst             = 3000
 	// retryBusy and retryAway are what Retry-After says.
 	retryBusy = 2 * time.Second
 	retryAway = 5 * time.Second

@@ -40,6 +40,23 @@ func (a *API) presents(r *http.Request, s timmy.Session) bool {
 	return hmac.Equal(g[:], w[:])
 }
 
+// pays reports whether this is a request on a session that was paid for. Those
+// are bounded by what they cost and by the desk, not by the caller's address:
+// many customers may share one. It is a matter of a hash, without the database.
+func (a *API) pays(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, "/api"), "/sessions/")
+	id, isRequest := strings.CutSuffix(rest, "/request")
+	if r.Method != http.MethodPost || !ok || !isRequest {
+		return false
+	}
+	for generation := int64(1); generation <= maxGenerations; generation++ {
+		if a.presents(r, timmy.Session{ID: id, Bearer: generation}) {
+			return true
+		}
+	}
+	return false
+}
+
 // bearerOf reads "Authorization: Bearer <token>", the scheme in any case. Two
 // headers are refused: which of them counts would be anybody's guess.
 func bearerOf(h http.Header) (string, bool) {

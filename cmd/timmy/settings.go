@@ -98,8 +98,8 @@ type HTTPSettings struct {
 	Metrics     string   `toml:"metrics_listen" env:"TIMMY_METRICS_LISTEN" flag:"metrics-listen" default:"127.0.0.1:9090" doc:"host:port of Prometheus metrics, never public; empty or off: none"`
 	Proxies     []string `toml:"trusted_proxies" env:"TIMMY_TRUSTED_PROXIES" flag:"trusted-proxies" max:"64" doc:"networks (CIDR) of proxies whose X-Forwarded-For is believed"`
 	AnyProxy    bool     `toml:"trust_any_proxy" env:"TIMMY_TRUST_ANY_PROXY" flag:"trust-any-proxy" default:"false" doc:"allow 0.0.0.0/0 among the trusted proxies: every caller can then claim any address"`
-	PerMinute   int64    `toml:"rate_per_minute" env:"TIMMY_RATE_PER_MINUTE" flag:"rate-per-minute" default:"600" min:"0" max:"1000000" doc:"HTTP calls a minute from one address; 0: no limit"`
-	NewSessions int64    `toml:"sessions_per_minute" env:"TIMMY_SESSIONS_PER_MINUTE" flag:"sessions-per-minute" default:"60" min:"0" max:"1000000" doc:"new sessions a minute from one address; 0: no limit"`
+	PerMinute   int64    `toml:"rate_per_minute" env:"TIMMY_RATE_PER_MINUTE" flag:"rate-per-minute" default:"3000" min:"0" max:"1000000" doc:"HTTP calls a minute from one address, requests on paid sessions left out; 0: no limit"`
+	NewSessions int64    `toml:"sessions_per_minute" env:"TIMMY_SESSIONS_PER_MINUTE" flag:"sessions-per-minute" default:"300" min:"0" max:"1000000" doc:"new sessions a minute from one address; 0: no limit"`
 }
 
 // LogSettings is the log, on stderr. It never shows secrets or messages.

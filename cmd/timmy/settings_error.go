@@ -53,8 +53,9 @@ func shown(err error, text string) error {
 	return fmt.Errorf("%w, got %q", err, text)
 }
 
-// checkNames refuses TIMMY_ variables that nothing reads: a slip in a name would
-// otherwise silently leave the default.
+// checkNames refuses TIMMY_ variables that are one slip away from a setting: they
+// would otherwise silently leave the default. Other names that nothing reads may
+// be somebody's own, and are only mentioned.
 func checkNames(env Env, fields []*field) error {
 	if env.Environ == nil {
 		return nil
@@ -70,7 +71,10 @@ func checkNames(env Env, fields []*field) error {
 		if value == "" || !strings.HasPrefix(name, "TIMMY_") || slices.Contains(known, name) || isForeign(name) {
 			continue
 		}
-		return fmt.Errorf("%s: no such setting; %s", name, didYouMean(name, known))
+		if slices.ContainsFunc(known, func(k string) bool { return distance(name, k) <= 1 }) {
+			return fmt.Errorf("%s: no such setting; %s", name, didYouMean(name, known))
+		}
+		fmt.Fprintf(env.Stderr, "timmy: %s is no setting and is ignored; %s\n", name, didYouMean(name, known))
 	}
 	return nil
 }
