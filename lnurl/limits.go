@@ -19,8 +19,8 @@ const (
 	// a /24, or a /56 of IPv6, is what one subscriber can change at will.
 	callsPerMinute    = 600 // any route; wallets poll verify once a second
 	callsBurst        = 200
-	invoicesPerMinute = 120 // each is a call to the wallet
-	invoicesBurst     = 200
+	invoicesPerMinute = 60 // each is a call to the wallet
+	invoicesBurst     = 100
 	totalPerMinute    = 1_200 // invoices for all callers together: what a small wallet bears
 	totalBurst        = 200
 	maxPrefixes       = 10_000 // prefixes remembered; the rest share one bucket
