@@ -2,6 +2,7 @@ package wallet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 type status struct {
 	code   int
 	detail string // for the log; the key is cut out
+	rpc    int    // the code within a JSON body, as of Core Lightning; 0: none
 }
 
 func (s *status) Error() string { return fmt.Sprintf("status %d: %s", s.code, s.detail) }
@@ -32,21 +34,28 @@ type caller struct {
 	base    string
 	header  http.Header // credentials
 	secret  string      // cut out of every error
+	also    string      // another form of the secret, cut out too
 	http    *http.Client
 	breaker *gobreaker.CircuitBreaker[[]byte]
+
+	alive   func(*status) bool // more refusals that prove the backend alive; nil: none
+	missing func(*status) bool // the refusals that mean "no such invoice"
 }
 
 func newCaller(base, header, secret string, client *http.Client) *caller {
-	return &caller{
+	c := &caller{
 		base: strings.TrimRight(base, "/"), secret: secret, http: bounded(client),
 		header: http.Header{header: {secret}},
-		breaker: gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
-			Timeout:      breakerPause,
-			ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
-			IsSuccessful: answered,
-			IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
-		}),
+		// A wrong key is a 404 as well ("Wallet not found."): that is not an answer.
+		missing: func(s *status) bool { return s.code == http.StatusNotFound && strings.Contains(s.detail, "Payment") },
 	}
+	c.breaker = gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
+		Timeout:      breakerPause,
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
+		IsSuccessful: c.answered,
+		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
+	})
+	return c
 }
 
 // bounded is a client that connects within 3 seconds and never follows a
@@ -56,40 +65,66 @@ func bounded(client *http.Client) *http.Client {
 	if client != nil {
 		c = *client
 	} else {
-		c.Transport = &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
-			TLSHandshakeTimeout:   connectTimeout,
-			ResponseHeaderTimeout: callTimeout,
-			MaxIdleConns:          8,
-			IdleConnTimeout:       time.Minute,
-			ForceAttemptHTTP2:     true,
-		}
+		t := newTransport()
+		t.ResponseHeaderTimeout = callTimeout
+		c.Transport = t
 	}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &c
 }
 
+// newTransport connects within 3 seconds and notices a peer that is gone.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSHandshakeTimeout: connectTimeout,
+		MaxIdleConns:        8,
+		IdleConnTimeout:     time.Minute,
+		ForceAttemptHTTP2:   true,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: watchPing, PingTimeout: watchPong},
+	}
+}
+
 // answered says whether the backend is alive: a refusal of one call does not
 // open the breaker, a wrong key or an overload does.
-func answered(err error) bool {
+func (c *caller) answered(err error) bool {
 	if err == nil {
 		return true
 	}
 	s, ok := errors.AsType[*status](err)
-	return ok && (s.code == http.StatusBadRequest || s.code == http.StatusNotFound || s.code == http.StatusUnprocessableEntity)
+	return ok && (s.code == http.StatusBadRequest || s.code == http.StatusNotFound || s.code == http.StatusUnprocessableEntity ||
+		c.missing(s) || c.alive != nil && c.alive(s))
+}
+
+// BackendStats say how a backend does.
+type BackendStats struct {
+	Breaker string // closed, half-open or open
+}
+
+func (c *caller) stats() BackendStats { return BackendStats{Breaker: c.breaker.State().String()} }
+
+// ask is one call: body is JSON, or a form if it says so.
+type ask struct {
+	method, path, kind string
+	body               []byte
 }
 
 // get reads path into out, with at most two retries.
 func (c *caller) get(ctx context.Context, path string, out any) error {
+	return c.read(ctx, ask{method: http.MethodGet, path: path}, out)
+}
+
+// read makes a call that changes nothing, with at most two retries.
+func (c *caller) read(ctx context.Context, a ask, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval: retryFirst, MaxInterval: retryMost, Multiplier: 2, RandomizationFactor: 0.5,
 	}
 	body, err := backoff.Retry(ctx, func() ([]byte, error) {
-		b, err := c.once(ctx, http.MethodGet, path, nil)
-		if answered(err) || errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+		b, err := c.once(ctx, a)
+		if c.answered(err) || errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 			if err != nil {
 				err = backoff.Permanent(err)
 			}
@@ -101,13 +136,18 @@ func (c *caller) get(ctx context.Context, path string, out any) error {
 
 // post sends in to path once and reads the answer into out.
 func (c *caller) post(ctx context.Context, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	body, err := c.once(ctx, http.MethodPost, path, raw)
+	return c.write(ctx, ask{method: http.MethodPost, path: path, body: raw}, out)
+}
+
+// write makes a call once.
+func (c *caller) write(ctx context.Context, a ask, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	body, err := c.once(ctx, a)
 	return c.finish(body, err, out)
 }
 
@@ -121,44 +161,74 @@ func (c *caller) finish(body []byte, err error, out any) error {
 	if err == nil {
 		return nil
 	}
-	// A wrong key is a 404 as well ("Wallet not found."): that is not an answer.
-	if s, ok := errors.AsType[*status](err); ok && s.code == http.StatusNotFound && strings.Contains(s.detail, "Payment") {
+	if s, ok := errors.AsType[*status](err); ok && c.missing(s) {
 		return &timmy.Error{Code: timmy.NotFound, Message: "no such invoice", Err: c.redact(err)}
 	}
 	return away(c.redact(err))
 }
 
-// once is one attempt, counted by the breaker. A reply that is no JSON counts as
-// a failure.
-func (c *caller) once(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	return c.breaker.Execute(func() ([]byte, error) {
-		req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
-		if err != nil {
-			return nil, err
+// once is one attempt, counted by the breaker.
+func (c *caller) once(ctx context.Context, a ask) ([]byte, error) {
+	return c.breaker.Execute(func() ([]byte, error) { return c.send(ctx, a) })
+}
+
+// request is a, ready to go.
+func (c *caller) request(ctx context.Context, a ask) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, a.method, c.base+a.path, bytes.NewReader(a.body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = c.header.Clone()
+	req.Header.Set("User-Agent", "timmy")
+	req.Header.Set("Accept", "application/json")
+	if a.body != nil {
+		req.Header.Set("Content-Type", cmp.Or(a.kind, "application/json"))
+	}
+	return req, nil
+}
+
+// send is one attempt beside the breaker. A reply that is no JSON counts as a
+// failure.
+func (c *caller) send(ctx context.Context, a ask) ([]byte, error) {
+	req, err := c.request(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	b, err := readCapped(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
+		return nil, refusal(res.StatusCode, b)
+	}
+	if !json.Valid(b) {
+		return nil, errors.New("the answer is not JSON")
+	}
+	return b, nil
+}
+
+// refusal reads what a backend says when it will not.
+func refusal(code int, body []byte) *status {
+	var said struct {
+		Code  loose `json:"code"`
+		Error struct {
+			Code loose `json:"code"`
+		} `json:"error"` // Core Lightning before 24.02
+	}
+	s := &status{code: code, detail: strings.ToValidUTF8(string(body[:min(len(body), maxLoggedReply)]), "?")}
+	if json.Unmarshal(body, &said) == nil {
+		n, ok := said.Code.integer()
+		if !ok {
+			n, _ = said.Error.Code.integer()
 		}
-		req.Header = c.header.Clone()
-		req.Header.Set("User-Agent", "timmy")
-		req.Header.Set("Accept", "application/json")
-		if body != nil {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		res, err := c.http.Do(req)
-		if err != nil {
-			return nil, err
-		}
-		defer res.Body.Close()
-		b, err := readCapped(res.Body)
-		if err != nil {
-			return nil, err
-		}
-		if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
-			return nil, &status{code: res.StatusCode, detail: strings.ToValidUTF8(string(b[:min(len(b), maxLoggedReply)]), "?")}
-		}
-		if !json.Valid(b) {
-			return nil, errors.New("the answer is not JSON")
-		}
-		return b, nil
-	})
+		s.rpc = int(n)
+	}
+	return s
 }
 
 // readCapped reads at most [maxReply] and refuses what is longer.
@@ -173,14 +243,23 @@ func readCapped(r io.Reader) ([]byte, error) {
 // redact cuts the key out of an error's text. What [errors.Is] knows of a
 // context stays known.
 func (c *caller) redact(err error) error {
-	if c.secret == "" || !strings.Contains(err.Error(), c.secret) {
+	text := err.Error()
+	for _, secret := range []string{c.secret, c.also} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[key]")
+		}
+	}
+	if text == err.Error() {
 		return err
 	}
-	clean := errors.New(strings.ReplaceAll(err.Error(), c.secret, "[key]"))
+	clean := errors.New(text)
 	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%w: %w", known, clean)
 		}
+	}
+	if s, ok := errors.AsType[*status](err); ok {
+		return fmt.Errorf("%w", &status{code: s.code, rpc: s.rpc, detail: strings.TrimPrefix(text, fmt.Sprintf("status %d: ", s.code))})
 	}
 	return clean
 }

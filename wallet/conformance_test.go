@@ -60,6 +60,7 @@ var backends = map[string]func(*testing.T) bench{
 		}, c}
 	},
 	"lnbits": func(t *testing.T) bench { s := newServer(t); return bench{s.wallet(t), s.pay, s.clock} },
+	"lnd":    func(t *testing.T) bench { n := newLNDNode(t); return bench{n.wallet(t), n.pay, n.clock} },
 	"lnbits legacy": func(t *testing.T) bench {
 		s := newServer(t)
 		s.legacy = true
@@ -78,7 +79,7 @@ func conform(t *testing.T, promise func(*testing.T, bench)) {
 func TestWalletIssuesWhatWasAsked(t *testing.T) {
 	conform(t, func(t *testing.T, b bench) {
 		description := []byte(`{"kind":9734}`)
-		for _, c := range []struct {
+		for i, c := range []struct {
 			top    timmy.TopUp
 			expiry time.Duration
 			life   time.Duration
@@ -88,7 +89,7 @@ func TestWalletIssuesWhatWasAsked(t *testing.T) {
 			{timmy.TopUp{Amount: timmy.FromSats(1_000_000), Memo: "ünï"}, 100 * time.Hour, 24 * time.Hour},
 			{timmy.TopUp{Amount: 21_000, DescriptionHash: sha256.Sum256(description), Description: description}, time.Hour, time.Hour},
 		} {
-			inv, err := b.wallet.Issue(t.Context(), "ref-1", c.top, c.expiry)
+			inv, err := b.wallet.Issue(t.Context(), fmt.Sprint("ref-", i), c.top, c.expiry)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +143,7 @@ func TestWalletListsEverySettlement(t *testing.T) {
 	conform(t, func(t *testing.T, b bench) {
 		want := map[timmy.Hash]bool{}
 		for i := range 2*pageSize + 5 {
-			inv, err := b.wallet.Issue(t.Context(), "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 24*time.Hour)
+			inv, err := b.wallet.Issue(t.Context(), fmt.Sprint("r-", i), timmy.TopUp{Amount: 1000, Memo: "m"}, 24*time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,8 +178,8 @@ func TestWatchReportsEachPayment(t *testing.T) {
 			ended <- b.wallet.Watch(ctx, "", func(p timmy.Payment, _ timmy.Cursor) error { got <- p; return nil })
 		}()
 		time.Sleep(50 * time.Millisecond) // LNbits pushes to whoever listens
-		for range 5 {
-			inv, err := b.wallet.Issue(ctx, "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
+		for i := range 5 {
+			inv, err := b.wallet.Issue(ctx, fmt.Sprint("r-", i), timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,6 +28,21 @@ const (
 	// maxJournalLine is above any line the test wallet writes.
 	maxJournalLine = 64 << 10
 
+	// A macaroon has an identifier and a signature of 32 bytes at least, and is a
+	// header: 2 KB hold every permission there is.
+	minMacaroon = 50
+	maxMacaroon = 2048
+	// maxCerts is above any certificate file of a node.
+	maxCerts = 16
+	// nodePage and maxNodePages bound a full pass over a node's invoices, which
+	// come with hints and parts, some kilobytes each: a page must fit maxReply.
+	nodePage     = 50
+	maxNodePages = 1000
+	// replayWait is how long a node may take to replay the settlement that was
+	// credited last; streamIdle is when a silent stream is opened anew.
+	replayWait = 15 * time.Second
+	streamIdle = 5 * time.Minute
+
 	// maxReply is the largest answer read from a backend or a price source.
 	maxReply = 1 << 20
 	// maxLoggedReply is how much of a refusal's text is kept for the log.

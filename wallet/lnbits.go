@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/timmy-tower/timmy"
@@ -39,12 +38,7 @@ type LNbits struct {
 	now     func() time.Time
 	log     *slog.Logger
 
-	mu     sync.Mutex
-	recent map[timmy.Hash]struct{} // the last issued, see [recentHashes]
-	order  []timmy.Hash            // of recent, oldest first from next on
-	next   int
-	hints  int       // calls that unknown hints may still cause
-	hinted time.Time // when hints was last topped up
+	issued *issued
 }
 
 // NewLNbits checks the settings; it does not call the server.
@@ -71,7 +65,7 @@ func NewLNbits(cfg LNbitsConfig) (*LNbits, error) {
 	return &LNbits{
 		call:    newCaller(u.String(), "X-Api-Key", cfg.Key, cfg.HTTP),
 		network: cfg.Network, now: cfg.Now, log: cfg.Log,
-		recent: map[timmy.Hash]struct{}{}, hints: hintBurst, hinted: cfg.Now(),
+		issued: newIssued(cfg.Now),
 	}, nil
 }
 
@@ -133,32 +127,7 @@ func (l *LNbits) accept(made lnbitsCreated, w Want) (timmy.Invoice, error) {
 		return timmy.Invoice{}, errors.New("the payment hash is zero")
 	}
 	w.Hash = hash
-	inv, err := Check(made.invoice(), w)
-	if err != nil {
-		return timmy.Invoice{}, err
-	}
-	if !l.remember(hash) {
-		return timmy.Invoice{}, errors.New("the payment hash was given out before")
-	}
-	return inv, nil
-}
-
-// remember notes an issued hash; false if it is known.
-func (l *LNbits) remember(h timmy.Hash) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, ok := l.recent[h]; ok {
-		return false
-	}
-	l.recent[h] = struct{}{}
-	if len(l.order) < recentHashes {
-		l.order = append(l.order, h)
-		return true
-	}
-	delete(l.recent, l.order[l.next])
-	l.order[l.next] = h
-	l.next = (l.next + 1) % recentHashes
-	return true
+	return l.issued.accept(made.invoice(), w)
 }
 
 // Lookup asks what became of an invoice. NotFound: the server does not know it.

@@ -75,7 +75,7 @@ func (l *LNbits) hint(ctx context.Context, frame []byte, settled func(timmy.Paym
 		return nil
 	}
 	h, err := timmy.ParseHash(strings.ToLower(f.Payment.Hash.text()))
-	if err != nil || !l.worthACall(h) {
+	if err != nil || !l.issued.worthACall(h) {
 		return nil
 	}
 	p, err := l.Lookup(ctx, h)
@@ -90,23 +90,4 @@ func (l *LNbits) hint(ctx context.Context, frame []byte, settled func(timmy.Paym
 		return fmt.Errorf("reporting payment: %w", err)
 	}
 	return nil
-}
-
-// worthACall lets every hint about an invoice of ours through, and a few others
-// a minute: after a restart all are unknown.
-func (l *LNbits) worthACall(h timmy.Hash) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, ours := l.recent[h]; ours {
-		return true
-	}
-	if n := int64(l.now().Sub(l.hinted) / hintEvery); n > 0 {
-		l.hints = int(min(int64(hintBurst), int64(l.hints)+n))
-		l.hinted = l.now()
-	}
-	if l.hints == 0 {
-		return false
-	}
-	l.hints--
-	return true
 }
