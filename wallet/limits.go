@@ -32,6 +32,14 @@ const (
 	// header: 2 KB hold every permission there is.
 	minMacaroon = 50
 	maxMacaroon = 2048
+	// maxRune is above a rune with any restrictions that people write.
+	maxRune = 4096
+	// createWait leaves the rest of callTimeout for finding an invoice whose
+	// making was not answered.
+	createWait = 6 * time.Second
+	// longPoll is how long a node may keep a call open until something is paid;
+	// proxies cut at a minute.
+	longPoll = 55 * time.Second
 	// maxCerts is above any certificate file of a node.
 	maxCerts = 16
 	// nodePage and maxNodePages bound a full pass over a node's invoices, which
