@@ -59,9 +59,10 @@ var backends = map[string]func(*testing.T) bench{
 			}
 		}, c}
 	},
-	"lnbits": func(t *testing.T) bench { s := newServer(t); return bench{s.wallet(t), s.pay, s.clock} },
-	"lnd":    func(t *testing.T) bench { n := newLNDNode(t); return bench{n.wallet(t), n.pay, n.clock} },
-	"cln":    func(t *testing.T) bench { n := newCLNNode(t); return bench{n.wallet(t), n.pay, n.clock} },
+	"lnbits":   func(t *testing.T) bench { s := newServer(t); return bench{s.wallet(t), s.pay, s.clock} },
+	"lnd":      func(t *testing.T) bench { n := newLNDNode(t); return bench{n.wallet(t), n.pay, n.clock} },
+	"cln":      func(t *testing.T) bench { n := newCLNNode(t); return bench{n.wallet(t), n.pay, n.clock} },
+	"phoenixd": func(t *testing.T) bench { n := newPhoenixNode(t); return bench{n.wallet(t), n.pay, n.clock} },
 	"lnbits legacy": func(t *testing.T) bench {
 		s := newServer(t)
 		s.legacy = true

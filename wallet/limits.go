@@ -40,6 +40,11 @@ const (
 	// longPoll is how long a node may keep a call open until something is paid;
 	// proxies cut at a minute.
 	longPoll = 55 * time.Second
+	// maxPhoenixdMemo is the longest description that phoenixd takes.
+	maxPhoenixdMemo = 128
+	// cursorSlack is how far apart payments may complete out of order, where the
+	// cursor is a time.
+	cursorSlack = 10 * time.Minute
 	// maxCerts is above any certificate file of a node.
 	maxCerts = 16
 	// nodePage and maxNodePages bound a full pass over a node's invoices, which
