@@ -46,6 +46,7 @@ func (d Dialect) String() string {
 type DB struct {
 	path    string
 	log     *slog.Logger
+	pg      *postgres // nil: SQLite
 	dialect Dialect
 	write   *sqlx.DB // nil: read-only
 	read    *sqlx.DB
@@ -57,6 +58,7 @@ type DB struct {
 	ended   chan struct{} // closed when no write will be taken any more
 	end     sync.Once
 	stats   counters
+	heard   atomic.Pointer[func(hint string)]
 }
 
 // Stats is what a database did since it was opened.
@@ -93,8 +95,8 @@ func newDB(path string, o Options) *DB {
 	}
 }
 
-func (d *DB) openReaders(ctx context.Context, c *connector) error {
-	d.read = openHandle(c, cap(d.readers))
+func (d *DB) openReaders(ctx context.Context, h *sqlx.DB) error {
+	d.read = h
 	for range cap(d.readers) {
 		conn, err := d.read.Connx(ctx)
 		if err != nil {
@@ -107,8 +109,12 @@ func (d *DB) openReaders(ctx context.Context, c *connector) error {
 	return nil
 }
 
-// Path is the file, as it was given.
+// Path is the file, as it was given, or the address of the server without user
+// and password.
 func (d *DB) Path() string { return d.path }
+
+// Dialect tells whose SQL is spoken.
+func (d *DB) Dialect() Dialect { return d.dialect }
 
 // Read runs f in a read-only snapshot: all its queries see one state, and none
 // waits for the writer. f must not keep q. It waits for one of the few reader
@@ -126,17 +132,49 @@ func (d *DB) Read(ctx context.Context, f func(q *Tx) error) (err error) {
 	defer func() { d.readers <- s }()
 	d.stats.reads.Add(1)
 	s.trim()
-	if _, err := s.conn.ExecContext(context.Background(), "BEGIN"); err != nil {
+	if err := d.beginRead(ctx, s); err != nil {
 		return fmt.Errorf("beginning to read: %w", err)
 	}
 	tx := &Tx{ctx: ctx, s: s}
 	defer func() {
 		tx.s = nil
-		if _, e := s.conn.ExecContext(context.Background(), "ROLLBACK"); e != nil {
-			err = errors.Join(err, fmt.Errorf("ending a read: %w", e))
-		}
+		err = errors.Join(err, d.endRead(s, err))
 	}()
 	return f(tx)
+}
+
+func (d *DB) beginRead(ctx context.Context, s *session) error {
+	if d.pg == nil {
+		_, err := s.conn.ExecContext(context.Background(), "BEGIN")
+		return err
+	}
+	const begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+	if !s.lost {
+		if _, err := s.conn.ExecContext(context.Background(), begin); err == nil {
+			return nil
+		}
+	}
+	if err := s.reopen(ctx, d.read); err != nil {
+		return err
+	}
+	_, err := s.conn.ExecContext(context.Background(), begin)
+	return err
+}
+
+// endRead ends the snapshot. A cancelled query takes a connection to PostgreSQL
+// with it, which is mended by the next read.
+func (d *DB) endRead(s *session, why error) error {
+	_, err := s.conn.ExecContext(context.Background(), "ROLLBACK")
+	switch {
+	case err == nil:
+		return nil
+	case d.pg != nil:
+		s.lost = true
+		if why != nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("ending a read: %w", err)
 }
 
 // Stats reads the counters.
@@ -170,7 +208,9 @@ func (d *DB) Close() error {
 	}
 	var errs []error
 	for _, s := range d.all {
-		errs = append(errs, s.close())
+		if err := s.close(); !s.lost {
+			errs = append(errs, err)
+		}
 	}
 	for _, h := range []*sqlx.DB{d.read, d.write} {
 		if h != nil {

@@ -14,6 +14,14 @@
 //		…
 //	})
 //
-// It knows no table. It will not hand out a raw handle, and it will not retry a
-// write: what f read may have changed, so only the caller can know.
+// PostgreSQL ([OpenPostgres]) is the same for several towers on one database. A batch
+// begins by waiting for its turn: an advisory lock of the server, which it keeps
+// until it is committed. So what a write has read holds until it is committed, as on
+// SQLite; every transaction takes this lock first, so there are no deadlocks among
+// towers; and since each batch moves the one row of the pool, they would wait for
+// each other anyway. What the server gives up all the same (40001, 40P01) is tried
+// again, one write at a time. Hints ([Tx.Hint]) go out with the commit.
+//
+// It knows no table. It will not hand out a raw handle, and it will not repeat a
+// write whose COMMIT may have arrived: only the caller can know what that means.
 package db

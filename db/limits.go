@@ -6,6 +6,26 @@ const (
 	// maxBatch is how many writes share a commit. 64 callers make batches of 32;
 	// at 1,024 callers 512 is still filled (reference: group commit).
 	maxBatch = 512
+	// maxBatchPostgres is less: PostgreSQL remembers 64 savepoints of a transaction
+	// where others can see them cheaply, and a batch of one tower keeps the others
+	// waiting.
+	maxBatchPostgres = 60
+	// maxTries is how often a write is tried that PostgreSQL gave up for another's
+	// sake (serialization failure, deadlock), or whose connection was lost before
+	// its commit; retryAfter is the longest pause before the second try, and grows.
+	maxTries   = 5
+	retryAfter = 20 * time.Millisecond
+	// lockTimeout is how long a batch waits for its turn among the towers.
+	lockTimeout = 15 * time.Second
+	// idleTimeout is when the server ends a transaction whose tower is gone without
+	// a word (a cut cable), so that the others get their turn.
+	idleTimeout = 10 * time.Second
+	// connectTimeout bounds the making of one connection.
+	connectTimeout = 10 * time.Second
+	// listenAgain is the pause before the listener of hints connects again.
+	listenAgain = time.Second
+	// minPostgres is the oldest major version that is tested.
+	minPostgres = 15
 	// defaultReaders and maxReaders bound the reader handles: readers in a busy
 	// loop take the processor from the writer.
 	defaultReaders = 4

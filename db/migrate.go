@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 )
 
 // Migrate brings the schema to what the files in dir of fsys say (goose's
 // NNNNN_name.sql, each in a transaction of its own). A database that is newer
 // than these files is refused: an older program would misread it. It may be
-// called before or while Run runs.
+// called before or while Run runs; on PostgreSQL one tower migrates and the others
+// wait for it.
 func (d *DB) Migrate(ctx context.Context, fsys fs.FS, dir string) (err error) {
 	if d.write == nil {
 		return ErrReadOnly
@@ -21,9 +23,21 @@ func (d *DB) Migrate(ctx context.Context, fsys fs.FS, dir string) (err error) {
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
-	h := openHandle(&connector{path: d.path}, 2)
-	defer func() { err = errors.Join(err, h.Close()) }()
-	p, err := goose.NewProvider(goose.DialectSQLite3, h.DB, files,
+	var h *sqlx.DB
+	dialect := goose.DialectSQLite3
+	if d.pg != nil {
+		h, dialect = d.pg.handle(2), goose.DialectPostgres
+		defer func() { err = errors.Join(err, h.Close()) }()
+		unlock, err := d.pg.lock(ctx, h)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	} else {
+		h = openHandle(&connector{path: d.path}, 2)
+		defer func() { err = errors.Join(err, h.Close()) }()
+	}
+	p, err := goose.NewProvider(dialect, h.DB, files,
 		goose.WithDisableGlobalRegistry(true), goose.WithSlog(d.log))
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)

@@ -36,7 +36,7 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*DB, error) {
 	if err := d.probe(ctx); err != nil {
 		return nil, errors.Join(err, d.write.Close())
 	}
-	if err := d.openReaders(ctx, &connector{path: path, queryOnly: true}); err != nil {
+	if err := d.openReaders(ctx, openHandle(&connector{path: path, queryOnly: true}, cap(d.readers))); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -52,7 +52,7 @@ func OpenSQLiteReadOnly(ctx context.Context, path string) (*DB, error) {
 		return nil, fmt.Errorf("database %s: %w", path, err)
 	}
 	d := newDB(path, Options{Readers: 1})
-	if err := d.openReaders(ctx, &connector{path: path, queryOnly: true, readOnly: true}); err != nil {
+	if err := d.openReaders(ctx, openHandle(&connector{path: path, queryOnly: true, readOnly: true}, cap(d.readers))); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil

@@ -2,8 +2,11 @@ package db
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	sqlite3 "github.com/mattn/go-sqlite3"
@@ -17,8 +20,9 @@ var errTxOver = errors.New("transaction is over")
 //
 // After an error return it: on PostgreSQL nothing more could be done.
 type Tx struct {
-	ctx context.Context
-	s   *session
+	ctx   context.Context
+	s     *session
+	hints []string
 }
 
 // session is a connection with its prepared statements.
@@ -26,7 +30,9 @@ type session struct {
 	conn    *sqlx.Conn
 	dialect Dialect
 	stmts   map[string]*sqlx.Stmt
-	order   []string // of stmts, oldest first
+	order   []string  // of stmts, oldest first
+	began   time.Time // of the batch, by the server's clock
+	lost    bool      // the connection is gone
 }
 
 func newSession(conn *sqlx.Conn, d Dialect) *session {
@@ -50,6 +56,18 @@ func (s *session) prepare(ctx context.Context, query string) (*sqlx.Stmt, error)
 	return st, nil
 }
 
+// reopen replaces a connection that was lost, and with it all it had prepared.
+func (s *session) reopen(ctx context.Context, h *sqlx.DB) error {
+	s.lost = true
+	_ = s.close() // it is gone already
+	conn, err := h.Connx(ctx)
+	if err != nil {
+		return away(err)
+	}
+	*s = *newSession(conn, s.dialect)
+	return nil
+}
+
 // trim closes the oldest statements over the limit. Only between transactions:
 // rows of one may be open within.
 func (s *session) trim() {
@@ -69,19 +87,53 @@ func (s *session) close() error {
 	return errors.Join(append(errs, s.conn.Close())...)
 }
 
-func (tx *Tx) prepare(query string) (*sqlx.Stmt, error) {
+func (tx *Tx) prepare(query string, args []any) (*sqlx.Stmt, []any, error) {
 	if tx.s == nil {
-		return nil, errTxOver
+		return nil, nil, errTxOver
 	}
-	return tx.s.prepare(tx.ctx, query)
+	args, err := tx.arguments(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := tx.s.prepare(tx.ctx, query)
+	return st, args, err
 }
 
 // Dialect tells whose SQL is spoken.
 func (tx *Tx) Dialect() Dialect { return tx.s.dialect }
 
+// Time is the clock of the PostgreSQL server when a batch of writes got its turn:
+// the one clock that all towers share. On SQLite, and in a read, it is zero.
+func (tx *Tx) Time() time.Time { return tx.s.began }
+
+// Hint wakes the listeners of all towers (see [DB.OnHint]) when this is committed.
+// On SQLite, which has one tower, it does nothing. Hints are names, short and few.
+func (tx *Tx) Hint(name string) {
+	if tx.s.dialect == Postgres && !slices.Contains(tx.hints, name) {
+		tx.hints = append(tx.hints, name)
+	}
+}
+
+// arguments gives PostgreSQL plain values: its driver would ask a type of ours for
+// its text, which is for people.
+func (tx *Tx) arguments(args []any) ([]any, error) {
+	if tx.s.dialect != Postgres {
+		return args, nil
+	}
+	plain := make([]any, len(args))
+	for i, a := range args {
+		v, err := driver.DefaultParameterConverter.ConvertValue(a)
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i+1, err)
+		}
+		plain[i] = v
+	}
+	return plain, nil
+}
+
 // Exec runs a statement and says how many rows it changed.
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
-	st, err := tx.prepare(query)
+	st, args, err := tx.prepare(query, args)
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +147,7 @@ func (tx *Tx) Exec(query string, args ...any) (int64, error) {
 // Get reads one row into dest: a struct with db tags, or a pointer to one value.
 // No row: sql.ErrNoRows.
 func (tx *Tx) Get(dest any, query string, args ...any) error {
-	st, err := tx.prepare(query)
+	st, args, err := tx.prepare(query, args)
 	if err != nil {
 		return err
 	}
@@ -105,7 +157,7 @@ func (tx *Tx) Get(dest any, query string, args ...any) error {
 // Select reads all rows into dest, a pointer to a slice. Give every query a
 // LIMIT.
 func (tx *Tx) Select(dest any, query string, args ...any) error {
-	st, err := tx.prepare(query)
+	st, args, err := tx.prepare(query, args)
 	if err != nil {
 		return err
 	}
@@ -115,7 +167,7 @@ func (tx *Tx) Select(dest any, query string, args ...any) error {
 // Each calls f for each row, without keeping them. f scans the row and must not
 // run the same query again. An error of f ends it and is returned.
 func (tx *Tx) Each(f func(rows *sqlx.Rows) error, query string, args ...any) (err error) {
-	st, err := tx.prepare(query)
+	st, args, err := tx.prepare(query, args)
 	if err != nil {
 		return err
 	}
@@ -136,6 +188,9 @@ func (tx *Tx) Each(f func(rows *sqlx.Rows) error, query string, args ...any) (er
 // now (closed, full, locked, unreadable), so that trying later may help.
 func Away(err error) bool {
 	if errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly) {
+		return true
+	}
+	if awayPostgres(err) {
 		return true
 	}
 	e, ok := errors.AsType[sqlite3.Error](err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 )
 
@@ -18,6 +19,7 @@ type item struct {
 	state atomic.Int32
 	done  chan error
 	err   error
+	hints []string
 }
 
 const (
@@ -87,12 +89,21 @@ func (d *DB) Run(ctx context.Context) error {
 		return fmt.Errorf("opening the writer: %w", err)
 	}
 	s := newSession(conn, d.dialect)
+	var listener sync.WaitGroup
+	defer listener.Wait()
+	if d.pg != nil {
+		listener.Go(func() { d.listen(ctx) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
-			return s.close()
+			if err := s.close(); !s.lost {
+				return err
+			}
+			return nil
 		case it := <-d.queue:
 			d.batch(s, d.gather(it))
+			d.mindWAL(s)
 		case it := <-d.alone:
 			if it.state.CompareAndSwap(waiting, taken) {
 				it.done <- it.alone(s)
@@ -103,12 +114,15 @@ func (d *DB) Run(ctx context.Context) error {
 
 // gather takes what waits with the first, up to a full batch.
 func (d *DB) gather(first *item) []*item {
-	items := make([]*item, 0, 64)
+	items, most := make([]*item, 0, 64), maxBatch
+	if d.pg != nil {
+		most = maxBatchPostgres
+	}
 	for it := first; ; {
 		if it.state.CompareAndSwap(waiting, taken) {
 			items = append(items, it)
 		}
-		if len(items) == maxBatch {
+		if len(items) == most {
 			return items
 		}
 		select {
@@ -127,10 +141,34 @@ func (d *DB) batch(s *session, items []*item) {
 	s.trim()
 	err := d.commit(s, items)
 	if err != nil {
+		err = d.undo(s, err)
+	}
+	if err != nil && again(err) {
+		d.oneByOne(s, items)
+		return
+	}
+	d.answer(items, err)
+}
+
+// undo ends a transaction that was not committed, so that the next can begin.
+func (d *DB) undo(s *session, why error) error {
+	// A transaction that SQLite ended by itself (disk full) has nothing to roll back.
+	_, err := s.conn.ExecContext(context.Background(), "ROLLBACK")
+	if d.pg == nil || err == nil {
+		return why
+	}
+	why = away(why)
+	if err := s.reopen(context.Background(), d.write); err != nil {
+		return fmt.Errorf("%w; connecting again: %w", why, err)
+	}
+	return why
+}
+
+// answer tells the callers of a transaction what became of it.
+func (d *DB) answer(items []*item, err error) {
+	if err != nil {
 		d.stats.broken.Add(1)
 		d.log.Error("a batch of writes was not committed", "items", len(items), "err", err)
-		// A transaction that SQLite ended by itself (disk full) has nothing to roll back.
-		_, _ = s.conn.ExecContext(context.Background(), "ROLLBACK")
 	}
 	for _, it := range items {
 		switch {
@@ -144,11 +182,7 @@ func (d *DB) batch(s *session, items []*item) {
 			it.done <- nil
 		}
 	}
-	if n := d.stats.commits.Add(1); n%checkWALEvery == 0 && d.walSize() > maxWAL {
-		if err := truncateWAL(s); err != nil {
-			d.log.Warn("the write-ahead log cannot be emptied", "err", err)
-		}
-	}
+	d.stats.commits.Add(1)
 	if n := int64(len(items)); n > d.stats.largest.Load() {
 		d.stats.largest.Store(n)
 	}
@@ -156,13 +190,16 @@ func (d *DB) batch(s *session, items []*item) {
 
 func (d *DB) commit(s *session, items []*item) error {
 	ctx := context.Background()
-	if _, err := s.conn.ExecContext(ctx, d.begin()); err != nil {
-		return fmt.Errorf("beginning a write: %w", err)
+	if err := d.begin(ctx, s); err != nil {
+		return &unsent{fmt.Errorf("beginning a write: %w", err)}
 	}
 	for _, it := range items {
 		if err := d.one(ctx, s, it); err != nil {
-			return err
+			return &unsent{err}
 		}
+	}
+	if err := d.hint(ctx, s, items); err != nil {
+		return &unsent{err}
 	}
 	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("committing: %w", err)
@@ -170,11 +207,12 @@ func (d *DB) commit(s *session, items []*item) error {
 	return nil
 }
 
-func (d *DB) begin() string {
-	if d.dialect == Postgres {
-		return "BEGIN ISOLATION LEVEL SERIALIZABLE"
+func (d *DB) begin(ctx context.Context, s *session) error {
+	if d.pg != nil {
+		return d.beginPostgres(ctx, s)
 	}
-	return "BEGIN IMMEDIATE"
+	_, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+	return err
 }
 
 // one runs an item within its savepoint. Its error means that the transaction is
@@ -185,7 +223,13 @@ func (d *DB) one(ctx context.Context, s *session, it *item) error {
 		return fmt.Errorf("savepoint: %w", err)
 	}
 	it.err = d.guarded(it, tx)
-	if it.err != nil {
+	it.hints = nil
+	if d.pg != nil && it.err != nil && given(it.err) {
+		return it.err
+	}
+	if it.err == nil {
+		it.hints = tx.hints
+	} else {
 		if _, err := tx.Exec("ROLLBACK TO SAVEPOINT item"); err != nil {
 			return fmt.Errorf("after %w: rolling back: %w", it.err, err)
 		}
@@ -206,7 +250,20 @@ func (d *DB) guarded(it *item, tx *Tx) (err error) {
 	return it.f(tx)
 }
 
+// mindWAL looks at the size of the write-ahead log from time to time.
+func (d *DB) mindWAL(s *session) {
+	if d.pg != nil || d.stats.commits.Load()%checkWALEvery != 0 || d.walSize() <= maxWAL {
+		return
+	}
+	if err := truncateWAL(s); err != nil {
+		d.log.Warn("the write-ahead log cannot be emptied", "err", err)
+	}
+}
+
 func (d *DB) walSize() int64 {
+	if d.pg != nil {
+		return 0
+	}
 	fi, err := os.Stat(d.path + "-wal")
 	if err != nil {
 		return 0
@@ -215,8 +272,11 @@ func (d *DB) walSize() int64 {
 }
 
 // Checkpoint moves the write-ahead log into the database file and empties it.
-// It waits for the readers that are under way.
+// It waits for the readers that are under way. PostgreSQL sees to that itself.
 func (d *DB) Checkpoint(ctx context.Context) error {
+	if d.pg != nil {
+		return nil
+	}
 	it := &item{alone: truncateWAL, done: make(chan error, 1)}
 	return d.submit(ctx, it)
 }
@@ -234,8 +294,11 @@ func truncateWAL(s *session) error {
 }
 
 // Backup writes a consistent copy of the database to a new file, while it is
-// being used.
+// being used. Of PostgreSQL it makes none: that is pg_dump's.
 func (d *DB) Backup(ctx context.Context, path string) (err error) {
+	if d.pg != nil {
+		return errors.New("backup: copy a PostgreSQL database with pg_dump")
+	}
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("backup: %s exists already", path)
 	}

@@ -186,7 +186,7 @@ func (t *txn) remember(r *row, o timmy.Outcome) error {
 func (l *Ledger) Extend(ctx context.Context, lease timmy.Lease) error {
 	return l.write(ctx, func(t *txn) error {
 		n, err := t.Exec(`UPDATE requests SET lease_until = ?, lease_owner = ? WHERE id = ? AND state = 'running' AND tries = ?`,
-			ms(t.now.Add(l.o.LeaseFor)), l.boot, lease.Request, lease.Token)
+			t.lease(), l.boot, lease.Request, lease.Token)
 		if err == nil && n != 1 {
 			err = timmy.Errorf(timmy.Conflict, "the lease of this request was lost")
 		}
@@ -205,7 +205,7 @@ func (l *Ledger) Recover(ctx context.Context) (n int, err error) {
 		var rows []row
 		err := t.Select(&rows, `SELECT * FROM requests WHERE state = 'running'
 			AND (lease_until < ? OR (? = 1 AND lease_owner <> ?)) ORDER BY seq LIMIT ?`,
-			ms(t.now), bit(t.oneProcess()), l.boot, maxSweep)
+			ms(l.leaseClock(t)), bit(t.oneProcess()), l.boot, maxSweep)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
 )
 
 // IdemState says what an Idempotency-Key stands for. The values are those of
@@ -49,8 +50,9 @@ func (t *txn) reserveIdem(key, sum, subject string) (Idem, error) {
 	if _, err := t.Exec(`DELETE FROM idem WHERE key = ? AND at < ?`, key, ms(t.now.Add(-t.l.o.IdemFor))); err != nil {
 		return Idem{}, err
 	}
+	now := t.l.leaseClock(t)
 	n, err := t.Exec(`INSERT INTO idem (key, body, subject, owner, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`,
-		key, sum, subject, t.l.boot, ms(t.now))
+		key, sum, subject, t.l.boot, ms(now))
 	if err != nil || n == 1 {
 		return Idem{State: IdemFresh, Subject: subject}, err
 	}
@@ -64,7 +66,7 @@ func (t *txn) reserveIdem(key, sum, subject string) (Idem, error) {
 	if err := t.Get(&r, `SELECT body, subject, owner, done, status, reply, at FROM idem WHERE key = ?`, key); err != nil {
 		return Idem{}, err
 	}
-	age := t.now.Sub(when(r.At))
+	age := now.Sub(when(r.At))
 	dead := age > takeOver || (r.Owner != t.l.boot && (t.oneProcess() || age > t.l.o.LeaseFor))
 	switch {
 	case r.Body != sum:
@@ -74,7 +76,7 @@ func (t *txn) reserveIdem(key, sum, subject string) (Idem, error) {
 	case !dead:
 		return Idem{State: IdemInFlight, Subject: r.Subject}, nil
 	}
-	_, err = t.Exec(`UPDATE idem SET owner = ?, at = ? WHERE key = ?`, t.l.boot, ms(t.now), key)
+	_, err = t.Exec(`UPDATE idem SET owner = ?, at = ? WHERE key = ?`, t.l.boot, ms(now), key)
 	return Idem{State: IdemFresh, Subject: r.Subject}, err
 }
 
@@ -122,4 +124,4 @@ func (l *Ledger) Once(ctx context.Context, id string, until time.Time) (fresh bo
 
 // oneProcess reports whether this process is the only one on its database: a
 // SQLite file belongs to the tower that locked its folder.
-func (t *txn) oneProcess() bool { return t.Dialect().String() == "SQLite" }
+func (t *txn) oneProcess() bool { return t.Dialect() == db.SQLite }

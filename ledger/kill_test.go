@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,26 +20,13 @@ import (
 const (
 	killEnv  = "TIMMY_LEDGER_KILL"
 	roundEnv = "TIMMY_LEDGER_ROUND"
-	kills    = 20
 )
-
-// TestMain lets the test binary be the process that is killed.
-func TestMain(m *testing.M) {
-	if path := os.Getenv(killEnv); path != "" {
-		if err := victim(path, os.Getenv(roundEnv)); err != nil {
-			fmt.Println("error", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
 
 // victim works on the ledger from many goroutines, and prints a line for all that
 // was acknowledged, until it is killed.
 func victim(path, round string) error {
 	ctx := context.Background()
-	d, err := db.OpenSQLite(ctx, path, db.Options{})
+	d, err := openBooks(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -99,7 +85,11 @@ func one(ctx context.Context, l *Ledger, id string, k timmy.PubKey, say func(...
 // Excludes: anything lost that was acknowledged, and books that do not balance,
 // when the process dies at any instant (H4).
 func TestNothingAcknowledgedIsLost(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger.db")
+	path := booksPath(t)
+	kills := 20
+	if server != nil {
+		kills = 8 // each takes the server a second
+	}
 	acked := map[string][]string{}
 	for round := range kills {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -147,6 +137,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 			t.Errorf("the end of %s is lost: %v %v", id, done, err)
 		}
 	}
+	f.clock.add(2 * defaultLease)
 	if _, err := f.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,10 @@ type Ledger struct {
 	queued  chan struct{}
 	parcels chan struct{}
 	stats   counters
+
+	// leaseClock is what leases are measured by: on PostgreSQL its server's, for the
+	// clocks of several towers differ.
+	leaseClock func(t *txn) time.Time
 }
 
 type counters struct {
@@ -64,7 +68,11 @@ type Stats struct {
 // Open migrates the database and makes a ledger of it. Recover and Fund are the
 // caller's to call.
 func Open(ctx context.Context, d *db.DB, o Options) (*Ledger, error) {
-	if err := d.Migrate(ctx, migrations, "migrations/sqlite"); err != nil {
+	dir := "migrations/sqlite"
+	if d.Dialect() == db.Postgres {
+		dir = "migrations/postgres"
+	}
+	if err := d.Migrate(ctx, migrations, dir); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
 	return View(ctx, d, o)
@@ -81,12 +89,13 @@ func View(ctx context.Context, d *db.DB, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.boot = boot
+	l.boot, l.leaseClock = boot, leaseClock
 	var n int64
 	if err := l.read(ctx, func(q *db.Tx) error { return q.Get(&n, "SELECT count(*) FROM seen") }); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
 	l.seen.Store(n)
+	d.OnHint(l.hinted)
 	return l, nil
 }
 
@@ -112,8 +121,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Queued gets a signal after requests were queued. It is a hint: signals are
-// merged, and one may be lost with its process, so look from time to time too.
+// Queued gets a signal after requests were queued, on PostgreSQL by any tower. It
+// is a hint: signals are merged, and one may be lost with its process, so look from
+// time to time too.
 func (l *Ledger) Queued() <-chan struct{} { return l.queued }
 
 // Parcels gets a signal after parcels were written; a hint as Queued is.
@@ -141,7 +151,14 @@ func (l *Ledger) write(ctx context.Context, f func(t *txn) error) error {
 	t := &txn{l: l}
 	err := l.db.Write(ctx, func(tx *db.Tx) error {
 		t.Tx, t.now = tx, l.o.Now()
-		return f(t)
+		err := f(t)
+		if t.queued {
+			tx.Hint(hintQueued)
+		}
+		if t.parcels {
+			tx.Hint(hintParcels)
+		}
+		return err
 	})
 	if err != nil {
 		return storage(err)
@@ -154,6 +171,32 @@ func (l *Ledger) write(ctx context.Context, f func(t *txn) error) error {
 	}
 	return nil
 }
+
+// What towers on one PostgreSQL database tell each other.
+const (
+	hintQueued  = "queued"
+	hintParcels = "parcels"
+)
+
+func (l *Ledger) hinted(hint string) {
+	switch hint {
+	case hintQueued:
+		signal(l.queued)
+	case hintParcels:
+		signal(l.parcels)
+	}
+}
+
+// leaseClock is the database's clock, or on SQLite this process's.
+func leaseClock(t *txn) time.Time {
+	if t.oneProcess() {
+		return t.now
+	}
+	return t.Time()
+}
+
+// lease is until when a lease that is taken now holds, as it is stored.
+func (t *txn) lease() int64 { return ms(t.l.leaseClock(t).Add(t.l.o.LeaseFor)) }
 
 func (l *Ledger) read(ctx context.Context, f func(q *db.Tx) error) error {
 	return storage(l.db.Read(ctx, f))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +49,27 @@ type fix struct {
 	mu    sync.Mutex
 }
 
+// openBooks opens a file, or a database of the server.
+func openBooks(ctx context.Context, path string) (*db.DB, error) {
+	if strings.HasPrefix(path, "postgres://") {
+		return db.OpenPostgres(ctx, path, db.Options{})
+	}
+	return db.OpenSQLite(ctx, path, db.Options{})
+}
+
+// booksPath is where new books can be: in a file, or on the server.
+func booksPath(t testing.TB) string {
+	t.Helper()
+	if server == nil {
+		return filepath.Join(t.TempDir(), "ledger.db")
+	}
+	url, err := server.database()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
 func options(c *clock) Options {
 	return Options{
 		Now: c.now, MinBalance: 50 * sat, MinDeposit: 100 * sat, MaxDeposit: 10_000 * sat, PoolShare: 100_000,
@@ -63,7 +85,7 @@ func options(c *clock) Options {
 
 func newFix(t testing.TB) *fix {
 	t.Helper()
-	f := &fix{t: t, clock: &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}, path: filepath.Join(t.TempDir(), "ledger.db")}
+	f := &fix{t: t, clock: &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}, path: booksPath(t)}
 	f.open()
 	t.Cleanup(func() { f.stop() })
 	return f
@@ -72,12 +94,13 @@ func newFix(t testing.TB) *fix {
 func (f *fix) open() {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	d, err := db.OpenSQLite(ctx, f.path, db.Options{})
+	d, err := openBooks(ctx, f.path)
 	f.ok(err)
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
 	f.Ledger, err = Open(ctx, d, options(f.clock))
 	f.ok(err)
+	f.leaseClock = func(t *txn) time.Time { return t.now } // no hand sets the server's clock
 	f.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := errors.Join(<-done, d.Close()); err != nil {
@@ -86,8 +109,16 @@ func (f *fix) open() {
 	})
 }
 
-// restart closes the books without any farewell of what runs, and opens them again.
-func (f *fix) restart() { f.t.Helper(); f.stop(); f.open() }
+// restart closes the books without any farewell of what runs, and opens them again;
+// on PostgreSQL when the leases of what ran are over.
+func (f *fix) restart() {
+	f.t.Helper()
+	f.stop()
+	if server != nil {
+		f.clock.add(defaultLease + time.Second)
+	}
+	f.open()
+}
 
 func (f *fix) ok(err error) {
 	f.t.Helper()

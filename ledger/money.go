@@ -168,7 +168,7 @@ func (l *Ledger) Postings(ctx context.Context, a timmy.Account, limit int) (ps [
 				SELECT * FROM (SELECT * FROM postings WHERE source = ? ORDER BY seq DESC LIMIT ?) AS s
 				UNION ALL
 				SELECT * FROM (SELECT * FROM postings WHERE destination = ? ORDER BY seq DESC LIMIT ?) AS d
-			) AS both ORDER BY seq DESC LIMIT ?`, a, limit, a, limit, limit)
+			) AS p ORDER BY seq DESC LIMIT ?`, a, limit, a, limit, limit)
 	})
 	return ps, err
 }

@@ -260,7 +260,9 @@ func TestVerifyNamesTheAccountThatIsOff(t *testing.T) {
 	err := f.write(t.Context(), func(tx *txn) error { return tx.post("over", timmy.UserAccount(k), timmy.HouseRevenue, 101*sat) })
 	f.is(err, timmy.Unpaid)
 	err = f.write(t.Context(), func(tx *txn) error { // as somebody with the file in hands could
-		if _, err := tx.Exec("DROP TRIGGER postings_no_update"); err != nil {
+		if _, err := tx.Exec(map[db.Dialect]string{
+			db.SQLite: "DROP TRIGGER postings_no_update", db.Postgres: "DROP TRIGGER postings_no_update ON postings",
+		}[tx.Dialect()]); err != nil {
 			return err
 		}
 		if _, err := tx.Exec("UPDATE postings SET amount = amount + 1 WHERE destination = ?", timmy.UserAccount(k)); err != nil {
@@ -285,7 +287,11 @@ func TestVerifyNamesTheAccountThatIsOff(t *testing.T) {
 func TestAViewOnlyReads(t *testing.T) {
 	f := newFix(t)
 	f.give(timmy.UserAccount(key(1)), 100*sat)
-	d, err := db.OpenSQLiteReadOnly(t.Context(), f.path)
+	open := db.OpenSQLiteReadOnly
+	if server != nil {
+		open = db.OpenPostgresReadOnly
+	}
+	d, err := open(t.Context(), f.path)
 	f.ok(err)
 	defer d.Close()
 	v, err := View(t.Context(), d, Options{})

@@ -54,9 +54,13 @@ type started struct {
 
 func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	var r row
-	err := t.Get(&r, `SELECT * FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
+	query := `SELECT * FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
 			SELECT who FROM requests WHERE state = 'running' AND command = 0 GROUP BY who HAVING COUNT(*) >= ?))
-		ORDER BY command DESC, seq LIMIT 1`, maxRunning)
+		ORDER BY command DESC, seq LIMIT 1`
+	if !t.oneProcess() {
+		query += ` FOR UPDATE SKIP LOCKED`
+	}
+	err := t.Get(&r, query, maxRunning)
 	if errors.Is(err, sql.ErrNoRows) {
 		return started{}, nil
 	}
@@ -134,7 +138,7 @@ func (t *txn) admit(payer timmy.Account) (refusal, err error) {
 // start claims r and reserves, or deals with the refusal.
 func (t *txn) start(r *row, refusal error, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	r.State, r.Since, r.Tries = timmy.StateRunning, ms(t.now), r.Tries+1
-	r.LeaseUntil = ms(t.now.Add(t.l.o.LeaseFor))
+	r.LeaseUntil = t.lease()
 	n, err := t.Exec(`UPDATE requests SET state = ?, since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = ''
 		WHERE id = ? AND state = 'queued'`, r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil, r.ID)
 	if err != nil {
