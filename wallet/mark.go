@@ -30,15 +30,18 @@ func refOf(text string) (string, bool) {
 		return "", false
 	}
 	ref := text[i+len(markOpen) : len(text)-1]
-	return ref, len(ref) <= maxRef
+	return ref, ours(ref)
 }
+
+// ours: not an invoice that only tried the wallet out.
+func ours(ref string) bool { return len(ref) <= maxRef && !strings.HasPrefix(ref, ProbeRef) }
 
 // labelled is the reference as a label; unlabelled reads it.
 func labelled(ref string) string { return labelPrefix + ref }
 
 func unlabelled(label string) (string, bool) {
-	ref, ours := strings.CutPrefix(label, labelPrefix)
-	return ref, ours && len(ref) <= maxRef
+	ref, labelled := strings.CutPrefix(label, labelPrefix)
+	return ref, labelled && ours(ref)
 }
 
 // cut shortens valid text to at most n bytes.

@@ -17,9 +17,12 @@ import (
 
 // The backends a setting can name.
 const (
-	walletFake   = "fake"
-	walletLNbits = "lnbits"
-	modelOpenAI  = "openai"
+	walletFake     = "fake"
+	walletLNbits   = "lnbits"
+	walletLND      = "lnd"
+	walletCLN      = "cln"
+	walletPhoenixd = "phoenixd"
+	modelOpenAI    = "openai"
 )
 
 // walletPart is a wallet, and the fake one beside it if that is what it is.
@@ -63,17 +66,8 @@ func openWallet(c *Config, env Env, log *slog.Logger) (walletPart, error) {
 		}
 		return walletPart{Wallet: f, fake: f}, nil
 	}
-	network, err := wallet.ParseNetwork(c.Wallet.Network)
-	if err != nil {
-		return walletPart{}, err
-	}
-	l, err := wallet.NewLNbits(wallet.LNbitsConfig{
-		URL: c.Wallet.LNbitsURL, Key: c.Wallet.LNbitsKey.Reveal(), Network: network, Now: env.Now, Log: log,
-	})
-	if err != nil {
-		return walletPart{}, err
-	}
-	return walletPart{Wallet: l}, nil
+	w, err := openRealWallet(c, env, log)
+	return walletPart{Wallet: w}, err
 }
 
 // ratesPart is the bitcoin price, and what keeps it fresh.

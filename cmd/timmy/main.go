@@ -88,5 +88,6 @@ func commands(env Env) []*cobra.Command {
 		runCommand(env),
 		statusCommand(env),
 		versionCommand(env),
+		walletCommand(env),
 	}
 }

@@ -47,11 +47,25 @@ type ModelSettings struct {
 
 // WalletSettings is where Lightning payments arrive.
 type WalletSettings struct {
-	Kind      string `toml:"kind" env:"TIMMY_WALLET" flag:"wallet" default:"fake" oneof:"fake lnbits" doc:"fake makes regtest invoices that anybody can settle, for trying out"`
-	Network   string `toml:"network" env:"TIMMY_NETWORK" flag:"network" oneof:"mainnet testnet signet regtest" doc:"network of the wallet; empty: regtest for fake, mainnet for lnbits"`
+	Kind      string `toml:"kind" env:"TIMMY_WALLET" flag:"wallet" default:"fake" oneof:"fake lnbits lnd cln phoenixd" doc:"the wallet that is paid; fake makes regtest invoices that anybody can settle, for trying out"`
+	Network   string `toml:"network" env:"TIMMY_NETWORK" flag:"network" oneof:"mainnet testnet signet regtest simnet" doc:"network of the wallet; empty: regtest for fake, mainnet for all others"`
 	LNbitsURL string `toml:"lnbits_url" env:"TIMMY_LNBITS_URL" flag:"lnbits-url" doc:"address of the LNbits server"`
 	LNbitsKey Secret `toml:"-" env:"TIMMY_LNBITS_KEY" doc:"invoice key of the LNbits wallet"`
 	KeyFile   string `toml:"lnbits_key_file" env:"TIMMY_LNBITS_KEY_FILE" flag:"lnbits-key-file" doc:"file that holds the invoice key of the LNbits wallet"`
+
+	LNDURL      string `toml:"lnd_url" env:"TIMMY_LND_URL" flag:"lnd-url" doc:"address of lnd's REST listener, as in https://127.0.0.1:8080"`
+	LNDMacaroon string `toml:"lnd_macaroon_file" env:"TIMMY_LND_MACAROON_FILE" flag:"lnd-macaroon-file" doc:"lnd's invoice.macaroon"`
+	LNDCert     string `toml:"lnd_cert_file" env:"TIMMY_LND_CERT_FILE" flag:"lnd-cert-file" doc:"lnd's tls.cert, the only certificate that is believed; empty: the usual authorities"`
+	LNDPrivate  bool   `toml:"lnd_private" env:"TIMMY_LND_PRIVATE" flag:"lnd-private" default:"true" doc:"put routing hints for private channels into invoices"`
+
+	CLNURL      string `toml:"cln_url" env:"TIMMY_CLN_URL" flag:"cln-url" doc:"address of Core Lightning's clnrest, as in https://127.0.0.1:3010"`
+	CLNRune     Secret `toml:"-" env:"TIMMY_CLN_RUNE" doc:"rune for invoice, listinvoices, waitanyinvoice and getinfo"`
+	CLNRuneFile string `toml:"cln_rune_file" env:"TIMMY_CLN_RUNE_FILE" flag:"cln-rune-file" doc:"file that holds the rune"`
+	CLNCert     string `toml:"cln_cert_file" env:"TIMMY_CLN_CERT_FILE" flag:"cln-cert-file" doc:"Core Lightning's ca.pem, the only certificate that is believed; empty: the usual authorities"`
+
+	PhoenixdURL      string `toml:"phoenixd_url" env:"TIMMY_PHOENIXD_URL" flag:"phoenixd-url" default:"http://127.0.0.1:9740" doc:"address of phoenixd"`
+	PhoenixdPassword Secret `toml:"-" env:"TIMMY_PHOENIXD_PASSWORD" doc:"http-password-limited-access of phoenix.conf"`
+	PhoenixdPassFile string `toml:"phoenixd_password_file" env:"TIMMY_PHOENIXD_PASSWORD_FILE" flag:"phoenixd-password-file" doc:"file that holds the password"`
 }
 
 // PricingSettings is what a request costs. All decimals are exact, with at most

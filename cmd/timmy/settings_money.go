@@ -30,38 +30,6 @@ func (c *Config) checkModel() error {
 	return nil
 }
 
-// checkWallet refuses a fake wallet on mainnet: its invoices would look like
-// real ones and take nobody's money.
-func (c *Config) checkWallet() error {
-	w := &c.Wallet
-	var err error
-	if w.LNbitsKey, err = c.secret(w.LNbitsKey, w.KeyFile, "TIMMY_LNBITS_KEY"); err != nil {
-		return err
-	}
-	if w.Kind == "fake" {
-		if w.Network == "" {
-			w.Network = "regtest"
-		}
-		if w.Network == "mainnet" {
-			return c.badf("TIMMY_NETWORK", "the fake wallet does not make mainnet invoices")
-		}
-		return nil
-	}
-	if w.Network == "" {
-		w.Network = "mainnet"
-	}
-	if w.LNbitsURL == "" {
-		return c.badf("TIMMY_LNBITS_URL", "%w for TIMMY_WALLET=lnbits", errNeeded)
-	}
-	if _, err := parseServiceURL(w.LNbitsURL); err != nil {
-		return c.bad("TIMMY_LNBITS_URL", err)
-	}
-	if !w.LNbitsKey.IsSet() {
-		return c.badf("TIMMY_LNBITS_KEY", "%w for TIMMY_WALLET=lnbits", errNeeded)
-	}
-	return nil
-}
-
 // parseServiceURL reads the address of a server that the tower calls. A password
 // in it would end up in logs.
 func parseServiceURL(s string) (*url.URL, error) {

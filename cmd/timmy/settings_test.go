@@ -127,6 +127,12 @@ func TestWrongSettingsNameTheirVariable(t *testing.T) {
 		{"TIMMY_WALLET=lnbits TIMMY_LNBITS_URL=https://lnbits.org", "TIMMY_LNBITS_KEY"},
 		{"TIMMY_WALLET=lnbits TIMMY_LNBITS_URL=https://u:planted@lnbits.org TIMMY_LNBITS_KEY=planted", "TIMMY_LNBITS_URL"},
 		{"TIMMY_LNBITS_KEY_FILE=/nowhere/planted", ""},
+		{"TIMMY_WALLET=lnd", "TIMMY_LND_URL"},
+		{"TIMMY_WALLET=lnd TIMMY_LND_URL=https://127.0.0.1:8080", "TIMMY_LND_MACAROON_FILE"},
+		{"TIMMY_WALLET=cln TIMMY_CLN_URL=ftp://x", "TIMMY_CLN_URL"},
+		{"TIMMY_WALLET=cln TIMMY_CLN_URL=https://127.0.0.1:3010", "TIMMY_CLN_RUNE"},
+		{"TIMMY_WALLET=phoenixd", "TIMMY_PHOENIXD_PASSWORD"},
+		{"TIMMY_WALLET=phoenixd TIMMY_PHOENIXD_PASSWORD=planted TIMMY_PHOENIXD_URL=http://:planted@x", "TIMMY_PHOENIXD_URL"},
 		{"TIMMY_MODEL=openai", "TIMMY_WORK_MODEL"},
 		{"TIMMY_MODEL=openai TIMMY_WORK_MODEL=gpt", "TIMMY_OPENAI_API_KEY"},
 		{"TIMMY_WORKERS=0", ""},
@@ -231,7 +237,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	hidden := struct{ key Secret }{c.Wallet.LNbitsKey}
 	for _, out := range []string{
 		runWith(t, vars, "config").stdout, runWith(t, vars, "config", "--json").stdout, log.String(),
-		fmt.Sprintf("%v %+v %#v %s %q %x", c.Settings, c.Settings, c.Settings, c.Wallet.LNbitsKey, c.Wallet, c.Wallet.LNbitsKey),
+		fmt.Sprintf("%v %+v %#v %s %q %x", c.Settings, c.Settings, c.Settings, c.Wallet.LNbitsKey, c.Wallet.LNbitsKey, c.Wallet.LNbitsKey),
 		fmt.Sprintf("%v %+v %#v", hidden, hidden, hidden),
 	} {
 		if out == "" || strings.Contains(out, planted) || strings.Contains(out, fmt.Sprintf("%x", planted)) {

@@ -1,0 +1,65 @@
+package main
+
+// checkWallet refuses a fake wallet on mainnet: its invoices would look like
+// real ones and take nobody's money.
+func (c *Config) checkWallet() error {
+	w := &c.Wallet
+	for _, s := range []struct {
+		secret         *Secret
+		file, variable string
+	}{
+		{&w.LNbitsKey, w.KeyFile, "TIMMY_LNBITS_KEY"},
+		{&w.CLNRune, w.CLNRuneFile, "TIMMY_CLN_RUNE"},
+		{&w.PhoenixdPassword, w.PhoenixdPassFile, "TIMMY_PHOENIXD_PASSWORD"},
+	} {
+		var err error
+		if *s.secret, err = c.secret(*s.secret, s.file, s.variable); err != nil {
+			return err
+		}
+	}
+	if w.Kind == walletFake {
+		if w.Network == "" {
+			w.Network = "regtest"
+		}
+		if w.Network == "mainnet" {
+			return c.badf("TIMMY_NETWORK", "the fake wallet does not make mainnet invoices")
+		}
+		return nil
+	}
+	if w.Network == "" {
+		w.Network = "mainnet"
+	}
+	for _, n := range w.needs() {
+		if !n.given {
+			return c.badf(n.variable, "%w for TIMMY_WALLET=%s", errNeeded, w.Kind)
+		}
+		if n.url != "" {
+			if _, err := parseServiceURL(n.url); err != nil {
+				return c.bad(n.variable, err)
+			}
+		}
+	}
+	return nil
+}
+
+// need is a setting that a wallet cannot do without.
+type need struct {
+	variable string
+	given    bool
+	url      string // to be judged as an address
+}
+
+// needs are those of the wallet that is set.
+func (w *WalletSettings) needs() []need {
+	switch w.Kind {
+	case walletLNbits:
+		return []need{{"TIMMY_LNBITS_URL", w.LNbitsURL != "", w.LNbitsURL}, {"TIMMY_LNBITS_KEY", w.LNbitsKey.IsSet(), ""}}
+	case walletLND:
+		return []need{{"TIMMY_LND_URL", w.LNDURL != "", w.LNDURL}, {"TIMMY_LND_MACAROON_FILE", w.LNDMacaroon != "", ""}}
+	case walletCLN:
+		return []need{{"TIMMY_CLN_URL", w.CLNURL != "", w.CLNURL}, {"TIMMY_CLN_RUNE", w.CLNRune.IsSet(), ""}}
+	case walletPhoenixd:
+		return []need{{"TIMMY_PHOENIXD_URL", w.PhoenixdURL != "", w.PhoenixdURL}, {"TIMMY_PHOENIXD_PASSWORD", w.PhoenixdPassword.IsSet(), ""}}
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/timmy-tower/timmy/tower"
+	"github.com/timmy-tower/timmy/wallet"
+)
+
+// openRealWallet makes the client of the wallet that is set. It does not call it.
+func openRealWallet(c *Config, env Env, log *slog.Logger) (tower.Wallet, error) {
+	w := c.Wallet
+	network, err := wallet.ParseNetwork(w.Network)
+	if err != nil {
+		return nil, err
+	}
+	switch w.Kind {
+	case walletLNbits:
+		return wallet.NewLNbits(wallet.LNbitsConfig{
+			URL: w.LNbitsURL, Key: w.LNbitsKey.Reveal(), Network: network, Now: env.Now, Log: log,
+		})
+	case walletLND:
+		return openLND(c, network, env, log)
+	case walletCLN:
+		cert, err := c.certificate("TIMMY_CLN_CERT_FILE", w.CLNCert)
+		if err != nil {
+			return nil, err
+		}
+		return wallet.NewCLN(wallet.CLNConfig{
+			URL: w.CLNURL, Rune: w.CLNRune.Reveal(), Cert: cert, Network: network, Now: env.Now, Log: log,
+		})
+	case walletPhoenixd:
+		return wallet.NewPhoenixd(wallet.PhoenixdConfig{
+			URL: w.PhoenixdURL, Password: w.PhoenixdPassword.Reveal(), Network: network, Now: env.Now, Log: log,
+		})
+	}
+	return nil, fmt.Errorf("there is no wallet %q", w.Kind)
+}
+
+func openLND(c *Config, network wallet.Network, env Env, log *slog.Logger) (tower.Wallet, error) {
+	w := c.Wallet
+	macaroon, err := readSmall(w.LNDMacaroon)
+	if err != nil {
+		return nil, c.bad("TIMMY_LND_MACAROON_FILE", pathError("reading", err))
+	}
+	cert, err := c.certificate("TIMMY_LND_CERT_FILE", w.LNDCert)
+	if err != nil {
+		return nil, err
+	}
+	return wallet.NewLND(wallet.LNDConfig{
+		URL: w.LNDURL, Macaroon: macaroon, Cert: cert, Public: !w.LNDPrivate, Network: network, Now: env.Now, Log: log,
+	})
+}
+
+// certificate reads the file of a certificate, if one is named.
+func (c *Config) certificate(variable, path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	b, err := readSmall(path)
+	if err != nil {
+		return nil, c.bad(variable, pathError("reading", err))
+	}
+	return b, nil
+}
