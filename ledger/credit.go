@@ -104,6 +104,9 @@ func (t *txn) credit(p timmy.Payment) (timmy.Credit, error) {
 	if p.Hash.IsZero() && i.Hash.Valid {
 		p.Hash = i.invoice().Hash
 	}
+	if done, err := t.decided(&i, p); err != nil || done {
+		return timmy.CreditReplayed, err
+	}
 	if why := refuse(&i, p); why != "" {
 		return t.suspend(p, i.Ref, why, timmy.CreditRefused)
 	}

@@ -52,6 +52,9 @@ var checks = []struct{ what, query string }{
 	{"suspended", `SELECT 'house:suspense' AS account, has, want FROM (SELECT posted AS has,
 				(SELECT COALESCE(SUM(amount), 0) FROM postings WHERE key = 'suspense:' || suspense.name) AS want
 			FROM suspense WHERE name NOT LIKE 'late:%') AS x WHERE has <> want LIMIT 1000`},
+	{"resolved", `SELECT 'house:suspense' AS account, has, want FROM (SELECT (SELECT COALESCE(SUM(amount), 0) FROM postings
+				WHERE key = 'resolve:' || suspense.name OR key = 'unsuspend:' || suspense.name) AS has,
+			CASE WHEN resolved <> 0 THEN posted ELSE 0 END AS want FROM suspense) AS x WHERE has <> want LIMIT 1000`},
 }
 
 // Verify recomputes every balance from the postings, what is held from the
