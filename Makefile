@@ -13,7 +13,7 @@ SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go')
 # e2e starts processes and takes minutes; it has a target of its own
 PACKAGES  = $(shell $(GO) list -tags '$(TAGS)' ./... | grep -v '/e2e$$')
 
-.PHONY: run build test check format vet lint race fuzz bench soak pure e2e clean
+.PHONY: deps run build test check format vet lint race fuzz bench soak pure e2e clean
 
 run: build
 	./bin/timmy run
@@ -21,7 +21,14 @@ run: build
 build:
 	$(GO) build -tags '$(TAGS)' -trimpath -o bin/timmy ./cmd/timmy
 
-test: check pure e2e
+# what the tests need of the system: a PostgreSQL server, which they start and end themselves
+deps:
+	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "initdb is not found: install the package postgresql"; exit 1; fi; \
+	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql
+
+test: export CI = true
+test: deps check pure e2e
 
 check: format vet lint race
 	$(MAKE) fuzz FUZZTIME=2s

@@ -208,9 +208,7 @@ func (d *DB) Close() error {
 	}
 	var errs []error
 	for _, s := range d.all {
-		if err := s.close(); !s.lost {
-			errs = append(errs, err)
-		}
+		errs = append(errs, s.close())
 	}
 	for _, h := range []*sqlx.DB{d.read, d.write} {
 		if h != nil {

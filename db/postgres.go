@@ -166,8 +166,8 @@ func (p *postgres) lock(ctx context.Context, h *sqlx.DB) (unlock func(), err err
 // oneByOne commits items of a batch that was given up, each in a transaction of its
 // own, so that one which cannot get through does not take others with it.
 func (d *DB) oneByOne(s *session, items []*item) {
-	for _, it := range items {
-		one := []*item{it}
+	for i, it := range items {
+		one := items[i : i+1]
 		var err error
 		for try := range maxTries {
 			time.Sleep(rand.N(retryAfter << try)) // of different towers at different times
@@ -178,9 +178,12 @@ func (d *DB) oneByOne(s *session, items []*item) {
 				break
 			}
 		}
+		if err != nil && !given(err) && again(err) { // the server is gone, for the rest as well
+			d.answer(items[i:], err)
+			return
+		}
 		if err != nil {
 			it.err = nil // the transaction's error tells more
-			err = away(err)
 		}
 		d.answer(one, err)
 	}

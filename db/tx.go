@@ -59,7 +59,7 @@ func (s *session) prepare(ctx context.Context, query string) (*sqlx.Stmt, error)
 // reopen replaces a connection that was lost, and with it all it had prepared.
 func (s *session) reopen(ctx context.Context, h *sqlx.DB) error {
 	s.lost = true
-	_ = s.close() // it is gone already
+	_ = s.close()
 	conn, err := h.Connx(ctx)
 	if err != nil {
 		return away(err)
@@ -79,7 +79,13 @@ func (s *session) trim() {
 	}
 }
 
+// close ends the connection. To PostgreSQL there is nothing left to write then, and
+// the server may have ended it before.
 func (s *session) close() error {
+	if s.dialect == Postgres {
+		_ = s.conn.Close()
+		return nil
+	}
 	var errs []error
 	for _, st := range s.stmts {
 		errs = append(errs, st.Close())

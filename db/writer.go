@@ -97,10 +97,7 @@ func (d *DB) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			if err := s.close(); !s.lost {
-				return err
-			}
-			return nil
+			return s.close()
 		case it := <-d.queue:
 			d.batch(s, d.gather(it))
 			d.mindWAL(s)

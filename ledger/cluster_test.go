@@ -26,6 +26,8 @@ var errNoServer = errors.New("PostgreSQL is not installed: these tests need init
 // cluster is a PostgreSQL server of a test's own, on a folder that goes with it.
 type cluster struct {
 	dir, url string
+	args     []string
+	who      *syscall.Credential
 	cmd      *exec.Cmd
 	schemas  atomic.Int64
 }
@@ -69,14 +71,22 @@ func startCluster() (c *cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", "", "-h", "127.0.0.1", "-p", strconv.Itoa(port),
-		"-F", "-c", "max_connections=300", "-c", "full_page_writes=off", "-c", "deadlock_timeout=50ms", "-c", "log_min_messages=fatal")
-	c.cmd.SysProcAttr, c.cmd.Dir = &syscall.SysProcAttr{Credential: who, Pdeathsig: syscall.SIGQUIT}, c.dir
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
+	c.args = []string{
+		filepath.Join(bin, "postgres"), "-D", data, "-k", "", "-h", "127.0.0.1", "-p", strconv.Itoa(port), "-F",
+		"-c", "max_connections=300", "-c", "full_page_writes=off", "-c", "deadlock_timeout=50ms", "-c", "log_min_messages=fatal",
 	}
-	c.url = fmt.Sprintf("postgres://timmy@127.0.0.1:%d/postgres?sslmode=disable", port)
-	return c, errors.Join(c.wait())
+	c.who, c.url = who, fmt.Sprintf("postgres://timmy@127.0.0.1:%d/postgres?sslmode=disable", port)
+	return c, c.start()
+}
+
+// start starts the server, or starts it again, and waits until it answers.
+func (c *cluster) start() error {
+	c.cmd = exec.Command(c.args[0], c.args[1:]...)
+	c.cmd.SysProcAttr, c.cmd.Dir = &syscall.SysProcAttr{Credential: c.who, Pdeathsig: syscall.SIGQUIT}, c.dir
+	if err := c.cmd.Start(); err != nil {
+		return err
+	}
+	return c.wait()
 }
 
 // serverUser is whom the server runs as; nil: as we do.

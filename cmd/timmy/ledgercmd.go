@@ -5,13 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/timmy-tower/timmy/db"
 	"github.com/timmy-tower/timmy/ledger"
 )
 
@@ -62,11 +58,7 @@ func verifyCommand(env Env) *cobra.Command {
 }
 
 func verifyBooks(ctx context.Context, env Env, c *Config) (drifts []ledger.Drift, err error) {
-	path := filepath.Join(c.Tower.DataDir, ledgerFile)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there are no books at %s", path)
-	}
-	d, err := db.OpenSQLiteReadOnly(ctx, path)
+	d, err := viewBooks(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (c *Config) check() error {
 	}
 	for _, step := range []func() error{
 		c.checkName, c.checkListen, c.checkPublic, c.checkOperators, c.checkModel, c.checkWallet,
-		c.checkPrices, c.checkRate, c.checkSessions, c.checkProxies, c.checkIndexers,
+		c.checkDatabase, c.checkPrices, c.checkRate, c.checkSessions, c.checkProxies, c.checkIndexers,
 	} {
 		if err := step(); err != nil {
 			return err

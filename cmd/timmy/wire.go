@@ -60,7 +60,7 @@ func openParts(ctx context.Context, env Env, cfg *Config, log *slog.Logger) (p *
 	if p.key, err = towerKey(cfg.Tower.DataDir, env.Rand); err != nil {
 		return nil, err
 	}
-	if p.ledger, err = db.OpenSQLite(ctx, filepath.Join(cfg.Tower.DataDir, ledgerFile), db.Options{Log: log}); err != nil {
+	if p.ledger, err = openBooks(ctx, cfg, log); err != nil {
 		return nil, err
 	}
 	if p.events, err = db.OpenSQLite(ctx, filepath.Join(cfg.Tower.DataDir, eventsFile), db.Options{Log: log}); err != nil {
