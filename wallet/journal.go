@@ -18,9 +18,10 @@ import (
 	"github.com/timmy-tower/timmy"
 )
 
-// line is one line of the test wallet's journal: a key, an invoice or a payment.
+// line is one line of a journal: a key, an invoice or a payment of the test
+// wallet, or a promise of a lightning address.
 type line struct {
-	Op       string      `json:"op"` // key, issue, pay
+	Op       string      `json:"op"` // key, issue, pay, promise
 	Key      string      `json:"key,omitempty"`
 	Hash     *timmy.Hash `json:"hash,omitempty"`
 	Preimage string      `json:"preimage,omitempty"`
@@ -31,6 +32,7 @@ type line struct {
 	Seq      int64       `json:"seq,omitempty"`
 	Received timmy.Msat  `json:"received,omitempty"`
 	At       int64       `json:"at,omitempty"` // unix milliseconds
+	Verify   string      `json:"verify,omitempty"`
 }
 
 func issueLine(i *fakeInvoice) line {

@@ -45,6 +45,17 @@ const (
 	// cursorSlack is how far apart payments may complete out of order, where the
 	// cursor is a time.
 	cursorSlack = 10 * time.Minute
+	// maxAddress is above any lightning address, maxProviderURL above any address
+	// that a provider names.
+	maxAddress     = 256
+	maxProviderURL = 2048
+	// offerAge is how long a provider's offer is remembered.
+	offerAge = 5 * time.Minute
+	// maxPromises bounds a provider's invoices that are remembered, about 1 KB
+	// each; what is over is forgotten at every start and when it is full. maxVerifies bounds the calls
+	// of one full pass: each open invoice is polled on its own as well.
+	maxPromises = 100_000
+	maxVerifies = 500
 	// maxCerts is above any certificate file of a node.
 	maxCerts = 16
 	// nodePage and maxNodePages bound a full pass over a node's invoices, which

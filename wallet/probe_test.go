@@ -63,7 +63,7 @@ func TestProbeFaultsAreWords(t *testing.T) {
 func TestProbeInvoicesAreNobodys(t *testing.T) {
 	lnd, cln, phoenix := newLNDNode(t), newCLNNode(t), newPhoenixNode(t)
 	for name, b := range map[string]bench{
-		"lnd": {lnd.wallet(t), lnd.pay, nil}, "cln": {cln.wallet(t), cln.pay, nil}, "phoenixd": {phoenix.wallet(t), phoenix.pay, nil},
+		"lnd": {wallet: lnd.wallet(t), pay: lnd.pay}, "cln": {wallet: cln.wallet(t), pay: cln.pay}, "phoenixd": {wallet: phoenix.wallet(t), pay: phoenix.pay},
 	} {
 		inv, err := b.wallet.Issue(t.Context(), ProbeRef+"1", timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
 		if err != nil {
