@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -17,12 +18,13 @@ import (
 
 // The backends a setting can name.
 const (
-	walletFake     = "fake"
-	walletLNbits   = "lnbits"
-	walletLND      = "lnd"
-	walletCLN      = "cln"
-	walletPhoenixd = "phoenixd"
-	modelOpenAI    = "openai"
+	walletFake      = "fake"
+	walletLNbits    = "lnbits"
+	walletLND       = "lnd"
+	walletCLN       = "cln"
+	walletPhoenixd  = "phoenixd"
+	walletLNAddress = "lnaddress"
+	modelOpenAI     = "openai"
 )
 
 // walletPart is a wallet, and the fake one beside it if that is what it is.
@@ -51,11 +53,12 @@ func (w walletPart) settler() func(context.Context, string) error {
 	}
 }
 
+// close closes the wallets that have files.
 func (w walletPart) close() error {
-	if w.fake == nil {
-		return nil
+	if c, ok := w.Wallet.(io.Closer); ok {
+		return c.Close()
 	}
-	return w.fake.Close()
+	return nil
 }
 
 func openWallet(c *Config, env Env, log *slog.Logger) (walletPart, error) {
@@ -66,7 +69,7 @@ func openWallet(c *Config, env Env, log *slog.Logger) (walletPart, error) {
 		}
 		return walletPart{Wallet: f, fake: f}, nil
 	}
-	w, err := openRealWallet(c, env, log)
+	w, err := openRealWallet(c, env, log, filepath.Join(c.Tower.DataDir, addressFile))
 	return walletPart{Wallet: w}, err
 }
 

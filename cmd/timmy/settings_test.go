@@ -132,6 +132,7 @@ func TestWrongSettingsNameTheirVariable(t *testing.T) {
 		{"TIMMY_WALLET=cln TIMMY_CLN_URL=ftp://x", "TIMMY_CLN_URL"},
 		{"TIMMY_WALLET=cln TIMMY_CLN_URL=https://127.0.0.1:3010", "TIMMY_CLN_RUNE"},
 		{"TIMMY_WALLET=phoenixd", "TIMMY_PHOENIXD_PASSWORD"},
+		{"TIMMY_WALLET=lnaddress", "TIMMY_LNADDRESS"},
 		{"TIMMY_WALLET=phoenixd TIMMY_PHOENIXD_PASSWORD=planted TIMMY_PHOENIXD_URL=http://:planted@x", "TIMMY_PHOENIXD_URL"},
 		{"TIMMY_MODEL=openai", "TIMMY_WORK_MODEL"},
 		{"TIMMY_MODEL=openai TIMMY_WORK_MODEL=gpt", "TIMMY_OPENAI_API_KEY"},

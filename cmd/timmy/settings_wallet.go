@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // checkWallet refuses a fake wallet on mainnet: its invoices would look like
 // real ones and take nobody's money.
 func (c *Config) checkWallet() error {
@@ -60,6 +62,8 @@ func (w *WalletSettings) needs() []need {
 		return []need{{"TIMMY_CLN_URL", w.CLNURL != "", w.CLNURL}, {"TIMMY_CLN_RUNE", w.CLNRune.IsSet(), ""}}
 	case walletPhoenixd:
 		return []need{{"TIMMY_PHOENIXD_URL", w.PhoenixdURL != "", w.PhoenixdURL}, {"TIMMY_PHOENIXD_PASSWORD", w.PhoenixdPassword.IsSet(), ""}}
+	case walletLNAddress:
+		return []need{{"TIMMY_LNADDRESS", strings.Contains(w.LNAddress, "@"), ""}}
 	}
 	return nil
 }

@@ -180,20 +180,25 @@ func walletInvoiceCommand(env Env) *cobra.Command {
 	return cmd
 }
 
-// withWallet opens the wallet. The fake one is a file of the tower's, so that it
-// takes the lock.
+// withWallet opens the wallet beside the tower. The fake one is a file of the
+// tower's, so that it takes the lock.
 func withWallet(env Env, cmd *cobra.Command, do func(context.Context, *Config, walletPart) error) error {
 	c, err := loadSettings(env, cmd)
 	if err != nil {
 		return err
 	}
-	if c.Wallet.Kind == walletFake {
-		lock, err := lockDir(c.Tower.DataDir)
+	if c.Wallet.Kind != walletFake {
+		w, err := openRealWallet(c, env, newLogger(env, c), "")
 		if err != nil {
 			return err
 		}
-		defer lock.Unlock()
+		return do(cmd.Context(), c, walletPart{Wallet: w})
 	}
+	lock, err := lockDir(c.Tower.DataDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
 	w, err := openWallet(c, env, newLogger(env, c))
 	if err != nil {
 		return err

@@ -3,13 +3,18 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/timmy-tower/timmy/tower"
 	"github.com/timmy-tower/timmy/wallet"
 )
 
+// addressFile remembers where the invoices of a lightning address are verified.
+const addressFile = "lnaddress.jsonl"
+
 // openRealWallet makes the client of the wallet that is set. It does not call it.
-func openRealWallet(c *Config, env Env, log *slog.Logger) (tower.Wallet, error) {
+// path is for what must outlive the process; empty: nothing is kept.
+func openRealWallet(c *Config, env Env, log *slog.Logger, path string) (tower.Wallet, error) {
 	w := c.Wallet
 	network, err := wallet.ParseNetwork(w.Network)
 	if err != nil {
@@ -33,6 +38,10 @@ func openRealWallet(c *Config, env Env, log *slog.Logger) (tower.Wallet, error) 
 	case walletPhoenixd:
 		return wallet.NewPhoenixd(wallet.PhoenixdConfig{
 			URL: w.PhoenixdURL, Password: w.PhoenixdPassword.Reveal(), Network: network, Now: env.Now, Log: log,
+		})
+	case walletLNAddress:
+		return wallet.OpenLNAddress(wallet.LNAddressConfig{
+			Address: strings.ToLower(w.LNAddress), Path: path, Network: network, Now: env.Now, Log: log,
 		})
 	}
 	return nil, fmt.Errorf("there is no wallet %q", w.Kind)
