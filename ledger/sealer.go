@@ -1,0 +1,243 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
+)
+
+const (
+	// sealEvery is how long a posting may be without its place.
+	sealEvery = time.Second
+	// rootRetry is how often a root that could not be made or published, or a check
+	// that could not be run, is tried again.
+	rootRetry = time.Minute
+	// maxLeaves bounds a root: its tree is held in memory, 80 bytes a leaf.
+	maxLeaves = 1 << 20
+)
+
+// Root is what a tower signs once a day: the sum over all customer balances, and
+// the head of the chain at that moment.
+type Root struct {
+	Day   string // YYYY-MM-DD, UTC
+	Hash  [32]byte
+	Sum   timmy.Msat
+	Place int64
+	Chain [32]byte
+}
+
+// SealerConfig is what a [Sealer] needs beside the books.
+type SealerConfig struct {
+	Sign    func(r Root, at time.Time) (event []byte, err error)
+	Publish func(ctx context.Context, event []byte) error
+	Broken  func(breaks []Break) // the chain does not follow from the postings
+}
+
+// Sealer extends the chain, checks it, and makes the daily root.
+type Sealer struct {
+	l    *Ledger
+	cfg  SealerConfig
+	next time.Time // not before: the day's work, after a failure
+	done string    // the day whose work is done
+	tail bool      // the tail was checked
+
+	mu    sync.Mutex
+	day   string
+	tree  *tree
+	event []byte
+}
+
+// NewSealer makes a sealer. Nothing happens before Run.
+func NewSealer(l *Ledger, cfg SealerConfig) *Sealer { return &Sealer{l: l, cfg: cfg} }
+
+// Run checks the chain from the last checkpoint, then seals until ctx ends. Once a
+// day (UTC) it checks the chain in full, and makes and publishes the root.
+func (s *Sealer) Run(ctx context.Context) error {
+	tick := time.NewTicker(sealEvery)
+	defer tick.Stop()
+	for {
+		if err := s.round(ctx); err != nil && ctx.Err() == nil {
+			s.next = s.l.o.Now().Add(rootRetry)
+			s.l.o.Log.Error("sealing the books", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// round does what is due. After a failure it waits.
+func (s *Sealer) round(ctx context.Context) error {
+	now := s.l.o.Now()
+	if now.Before(s.next) {
+		return nil
+	}
+	if !s.tail {
+		breaks, err := s.l.VerifyTail(ctx)
+		if err != nil {
+			return err
+		}
+		s.tail = true
+		s.report(breaks)
+	}
+	for ctx.Err() == nil {
+		n, err := s.l.Seal(ctx)
+		if err != nil {
+			return err
+		}
+		if n < sealBatch {
+			break
+		}
+	}
+	day := now.UTC().Format(time.DateOnly)
+	if s.done == day {
+		return nil
+	}
+	if err := s.Daily(ctx, day); err != nil {
+		return err
+	}
+	s.done = day
+	breaks, err := s.l.VerifyChain(ctx)
+	s.report(breaks)
+	return err
+}
+
+func (s *Sealer) report(breaks []Break) {
+	for _, b := range breaks {
+		s.l.o.Log.Error("the chain of postings is broken", "what", b.String())
+	}
+	if len(breaks) > 0 && s.cfg.Broken != nil {
+		s.cfg.Broken(breaks)
+	}
+}
+
+// rootRow is a root as it is stored.
+type rootRow struct {
+	Day, Salt, Event string
+	Published        int64
+}
+
+func latestRoot(q *db.Tx) (r rootRow, err error) {
+	err = q.Get(&r, `SELECT day, salt, event, published FROM roots ORDER BY day DESC LIMIT 1`)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, nil
+	}
+	return r, err
+}
+
+// Daily makes the root of a day, once, and publishes it until that succeeded. A day
+// before the latest root's (a clock that went back) makes none.
+func (s *Sealer) Daily(ctx context.Context, day string) error {
+	var have rootRow
+	err := s.l.read(ctx, func(q *db.Tx) (err error) { have, err = latestRoot(q); return err })
+	if err == nil && have.Day < day {
+		have, err = s.makeRoot(ctx, day)
+	}
+	if err != nil {
+		return fmt.Errorf("making the root of %s: %w", day, err)
+	}
+	if have.Published != 0 {
+		return nil
+	}
+	if err := s.cfg.Publish(ctx, []byte(have.Event)); err != nil {
+		return fmt.Errorf("publishing the root of %s: %w", have.Day, err)
+	}
+	return s.l.write(ctx, func(t *txn) error {
+		_, err := t.Exec(`UPDATE roots SET published = ? WHERE day = ?`, ms(t.now), have.Day)
+		return err
+	})
+}
+
+// makeRoot signs and stores the root over what customers are owed, with its leaves
+// in place of those of the root before: one snapshot, one transaction.
+func (s *Sealer) makeRoot(ctx context.Context, day string) (made rootRow, err error) {
+	var salt [32]byte
+	if _, err := io.ReadFull(s.l.o.Rand, salt[:]); err != nil {
+		return made, fmt.Errorf("making a salt: %w", err)
+	}
+	var list []owed
+	var last Link
+	err = s.l.read(ctx, func(q *db.Tx) (err error) {
+		if last, err = head(q); err != nil {
+			return err
+		}
+		return q.Select(&list, `SELECT name AS account, posted AS balance FROM accounts
+			WHERE posted > 0 AND name <> 'house:pool' LIMIT ?`, maxLeaves+1)
+	})
+	if err != nil {
+		return made, err
+	}
+	if len(list) > maxLeaves {
+		return made, fmt.Errorf("more than %d accounts", maxLeaves)
+	}
+	top := newTree(salt, list).root()
+	event, err := s.cfg.Sign(Root{day, top.Hash, top.Sum, last.Place, last.Hash}, s.l.o.Now())
+	if err != nil {
+		return made, err
+	}
+	made = rootRow{Day: day, Salt: hex.EncodeToString(salt[:]), Event: string(event)}
+	err = s.l.write(ctx, func(t *txn) error {
+		n, err := t.Exec(`INSERT INTO roots (day, salt, event) VALUES (?, ?, ?) ON CONFLICT (day) DO NOTHING`, day, made.Salt, made.Event)
+		if err != nil {
+			return err
+		}
+		if n == 0 { // another tower was first
+			made, err = latestRoot(t.Tx)
+			return err
+		}
+		if _, err := t.Exec(`DELETE FROM leaves`); err != nil {
+			return err
+		}
+		for _, o := range list {
+			if _, err := t.Exec(`INSERT INTO leaves (day, account, balance) VALUES (?, ?, ?)`, day, o.Account, o.Balance); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return made, err
+}
+
+// Proof shows that an account's balance is in the latest root. NotFound: it had
+// none when the root was made, or there is no root yet.
+func (s *Sealer) Proof(ctx context.Context, a timmy.Account) (Proof, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var have rootRow
+	var list []owed
+	err := s.l.read(ctx, func(q *db.Tx) (err error) {
+		if have, err = latestRoot(q); err != nil || have.Day == s.day {
+			return err
+		}
+		return q.Select(&list, `SELECT account, balance FROM leaves WHERE day = ? LIMIT ?`, have.Day, maxLeaves)
+	})
+	if err != nil {
+		return Proof{}, err
+	}
+	if have.Day != s.day {
+		salt, err := hash32(have.Salt)
+		if err != nil {
+			return Proof{}, bug("the salt of %s: %w", have.Day, err)
+		}
+		s.day, s.tree, s.event = have.Day, newTree(salt, list), []byte(have.Event)
+	}
+	if s.tree == nil {
+		return Proof{}, timmy.Errorf(timmy.NotFound, "There is no proof yet: the first daily root is being made.")
+	}
+	p, ok := s.tree.prove(a)
+	if !ok {
+		return Proof{}, timmy.Errorf(timmy.NotFound, "You had no balance when the root of %s was made. The next one is made after midnight UTC.", s.day)
+	}
+	p.Day, p.Root = s.day, s.event
+	return p, nil
+}
