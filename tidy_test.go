@@ -40,8 +40,9 @@ type rule struct {
 var table = map[string]rule{
 	".": {},
 	"nip": {
-		ours:   []string{"."},
-		others: []string{"github.com/nbd-wtf/go-nostr", "golang.org/x/crypto/chacha20"},
+		ours: []string{"."},
+		// btcec is the curve of the build without C, and its scalars.
+		others: []string{"github.com/nbd-wtf/go-nostr", "golang.org/x/crypto/chacha20", "github.com/btcsuite/btcd/btcec/v2"},
 		never:  []string{"database/sql", "net/http"},
 	},
 	"ledger": {
@@ -378,7 +379,11 @@ func constant(g *ast.GenDecl, v *ast.ValueSpec) bool {
 }
 
 // compilers make tables that nobody changes afterwards.
-var compilers = []string{"regexp.MustCompile", "template.Must", "strings.NewReplacer", "big.NewInt", "netip.MustParsePrefix"}
+// sync.OnceValues is among them for libsecp256k1's context, which is computed once
+// for the process.
+var compilers = []string{
+	"regexp.MustCompile", "template.Must", "strings.NewReplacer", "big.NewInt", "netip.MustParsePrefix", "sync.OnceValues",
+}
 
 func called(e ast.Expr) string {
 	s, ok := e.(*ast.SelectorExpr)

@@ -1,6 +1,8 @@
 package nip
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"unicode/utf8"
@@ -272,14 +274,19 @@ func Verify(ev *nostr.Event) error {
 		return errors.New("invalid: pubkey must be lower-case hex")
 	case !isHex(ev.Sig, 128):
 		return errors.New("invalid: sig must be lower-case hex")
-	case !ev.CheckID():
+	}
+	hash := sha256.Sum256(ev.Serialize())
+	if hex.EncodeToString(hash[:]) != ev.ID {
 		return ErrID
 	}
-	ok, err := ev.CheckSignature()
-	if ok {
+	var public [32]byte
+	var sig [64]byte
+	hex.Decode(public[:], []byte(ev.PubKey)) // the digits were looked at above
+	hex.Decode(sig[:], []byte(ev.Sig))
+	switch {
+	case check(public, hash, sig):
 		return nil
-	}
-	if err != nil && !nostr.IsValidPublicKey(ev.PubKey) {
+	case !nostr.IsValidPublicKey(ev.PubKey):
 		return errors.New("invalid: pubkey")
 	}
 	return ErrSignature

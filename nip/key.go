@@ -1,6 +1,7 @@
 package nip
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/nbd-wtf/go-nostr"
-	"github.com/nbd-wtf/go-nostr/nip04"
 	"github.com/nbd-wtf/go-nostr/nip19"
 
 	"github.com/timmy-tower/timmy"
@@ -24,8 +24,9 @@ var errSecret = errors.New("secret key: want 64 hex digits or an nsec, within th
 // secrets it shares with senders. It is safe for concurrent use, copies share
 // the cache, and it never prints its secret. The zero Key can do nothing.
 type Key struct {
-	secret string // hex, as go-nostr wants it
+	secret string // hex
 	public timmy.PubKey
+	pair   *pair
 	shared *secrets
 }
 
@@ -36,15 +37,11 @@ func NewKey(secret [32]byte) (Key, error) {
 	if secret == [32]byte{} || s >= order {
 		return Key{}, errSecret
 	}
-	p, err := nostr.GetPublicKey(s)
+	p, public, err := newPair(secret)
 	if err != nil {
-		return Key{}, errSecret
+		return Key{}, fmt.Errorf("making a key: %w", err)
 	}
-	public, err := timmy.ParsePubKey(p)
-	if err != nil {
-		return Key{}, errSecret
-	}
-	return Key{secret: s, public: public, shared: newSecrets(maxSecrets)}, nil
+	return Key{secret: s, public: public, pair: p, shared: newSecrets(maxSecrets)}, nil
 }
 
 // GenerateKey makes a new Key from r, which must be a cryptographic source.
@@ -54,9 +51,11 @@ func GenerateKey(r io.Reader) (Key, error) {
 		if _, err := io.ReadFull(r, b[:]); err != nil {
 			return Key{}, fmt.Errorf("reading randomness: %w", err)
 		}
-		if k, err := NewKey(b); err == nil {
-			return k, nil
+		k, err := NewKey(b)
+		if errors.Is(err, errSecret) {
+			continue
 		}
+		return k, err
 	}
 }
 
@@ -119,23 +118,35 @@ func (k Key) Sign(ev *nostr.Event) error {
 	if k.IsZero() {
 		return errors.New("signing without a key")
 	}
-	if err := ev.Sign(k.secret); err != nil {
-		return errors.New("signing failed") // the cause would repeat the secret
+	if ev.Tags == nil {
+		ev.Tags = nostr.Tags{}
 	}
+	ev.PubKey = k.public.String()
+	hash := sha256.Sum256(ev.Serialize())
+	sig, err := k.pair.sign(hash)
+	if err != nil {
+		return err
+	}
+	ev.ID, ev.Sig = hex.EncodeToString(hash[:]), hex.EncodeToString(sig[:])
 	return nil
 }
 
 // ecdh is the unhashed x coordinate that both sides can compute.
-func (k Key) ecdh(other timmy.PubKey) ([32]byte, error) {
-	var x [32]byte
+func (k Key) ecdh(other timmy.PubKey) ([32]byte, error) { return k.times(other, false) }
+
+// times is ecdh; once says that the key is thrown away after this, so that how
+// long it takes may tell something of it.
+func (k Key) times(other timmy.PubKey, once bool) (x [32]byte, err error) {
 	if k.IsZero() {
 		return x, errors.New("no key")
 	}
-	b, err := nip04.ComputeSharedSecret(other.String(), k.secret)
-	if err != nil || len(b) != len(x) {
+	var secret [32]byte
+	if _, err := hex.Decode(secret[:], []byte(k.secret)); err != nil {
+		return x, errSecret
+	}
+	if x, err = multiply(secret, other, once); err != nil {
 		return x, errors.New("not a public key")
 	}
-	copy(x[:], b)
 	return x, nil
 }
 

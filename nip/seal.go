@@ -1,10 +1,13 @@
 package nip
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -59,15 +62,32 @@ func sealWrapped(k Key, l Letter, rnd io.Reader) ([]*nostr.Event, error) {
 	if l.CopyToSelf {
 		readers = append(readers, k.public)
 	}
-	var out []*nostr.Event
-	for _, reader := range readers {
-		wrap, err := wrapFor(k, reader, rumor, l, rnd)
+	out := make([]*nostr.Event, len(readers))
+	errs := make([]error, len(readers))
+	var wg sync.WaitGroup
+	for i, reader := range readers {
+		own, err := portion(rnd) // drawn in order: rnd need not bear two callers
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, wrap)
+		if i == len(readers)-1 {
+			out[i], errs[i] = wrapFor(k, reader, rumor, l, own)
+			break
+		}
+		wg.Go(func() { out[i], errs[i] = wrapFor(k, reader, rumor, l, own) })
 	}
-	return out, nil
+	wg.Wait()
+	return out, errors.Join(errs...)
+}
+
+// portion takes from rnd all that one wrap needs: two dates, two nonces, and a
+// key, which is tried again in the one case of 2^128 that its number is too large.
+func portion(rnd io.Reader) (io.Reader, error) {
+	var b [8 + 32 + 32 + 8 + 32 + 32]byte
+	if _, err := io.ReadFull(rnd, b[:]); err != nil {
+		return nil, fmt.Errorf("reading randomness: %w", err)
+	}
+	return bytes.NewReader(b[:]), nil
 }
 
 // RumorID is the id of the message that [Seal] wraps for NIP-17, when from writes
@@ -104,7 +124,7 @@ func wrapFor(k Key, reader timmy.PubKey, rumor *nostr.Event, l Letter, rnd io.Re
 	if at, err = someTimeBefore(l.At, rnd); err != nil {
 		return nil, err
 	}
-	x, err := once.ecdh(reader)
+	x, err := once.times(reader, true)
 	if err != nil {
 		return nil, fmt.Errorf("wrapping: %w", err)
 	}
@@ -135,6 +155,9 @@ func expiring(l Letter) nostr.Tags {
 
 // fits refuses what relays with default settings would refuse later, one by one.
 func fits(ev *nostr.Event) error {
+	if len(ev.Content) < MaxSealed/2 && len(ev.Tags) < 8 {
+		return nil // base64 and a few short tags: not worth writing out to count
+	}
 	if n := len(ev.String()); n > MaxSealed {
 		return fmt.Errorf("a sealed event of %d bytes is more than relays take: split the text", n)
 	}
