@@ -113,6 +113,11 @@ func (a *API) routes() []route {
 		{pattern: "/style.css", methods: get(a.style)},
 		{pattern: "/qr.png", methods: get(a.towerQR)},
 	}
+	if a.cfg.Papers != nil {
+		rs = append(rs,
+			route{pattern: "/sessions/{id}/requests/{request}/receipt", api: true, methods: get(a.json(a.receipt))},
+			route{pattern: "/sessions/{id}/proof", api: true, methods: get(a.json(a.proof))})
+	}
 	if a.cfg.Invoice == nil {
 		return rs
 	}

@@ -84,6 +84,8 @@ type Config struct {
 	Pay func(ctx context.Context, bolt11 string) error
 	// Invoice reads an invoice of ours for the pay page; nil: no pay page.
 	Invoice func(ctx context.Context, hash timmy.Hash) (timmy.InvoiceStatus, error)
+	// Papers makes receipts and proofs; nil: their routes do not exist.
+	Papers Papers
 	// Collectors are shown on /metrics beside our own.
 	Collectors []prometheus.Collector
 	Page       Page

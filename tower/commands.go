@@ -60,6 +60,8 @@ func commands() []command {
 		{"balance", "/balance", "your sats, what is reserved, and your free questions", (*Desk).balance},
 		{"topup", "/topup [sats]", "an invoice to fill your balance (1000 sats unless you say)", (*Desk).topUp},
 		{"history", "/history [n]", "your last questions; /history money: your last payments and charges", (*Desk).history},
+		{"receipt", "/receipt <#req>", "the signed receipt of a question, as JSON (numbers: /history)", (*Desk).receipt},
+		{"proof", "/proof", "the proof that your balance is in my daily published root, as JSON", (*Desk).proof},
 		{"new", "/new", "a new conversation: I forget what we talked about", (*Desk).fresh},
 		{"stop", "/stop", "stops what is running or waiting; you are not charged for it", (*Desk).stop},
 		{"forget", "/forget", "deletes the conversation and your questions; lines of the books stay", (*Desk).forget},

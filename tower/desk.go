@@ -21,7 +21,8 @@ type DeskConfig struct {
 	Model   Model
 	Rates   Rates
 	Prices  Prices
-	Bus     *Bus // nil: nobody listens
+	Bus     *Bus   // nil: nobody listens
+	Papers  Papers // nil: no receipts and no proofs
 
 	Workers      int             // queued requests at once; 0: 8
 	Direct       int             // requests of askers on the line at once; 0: 256
