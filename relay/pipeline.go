@@ -124,6 +124,8 @@ func (r *Relay) policy(ev *nostr.Event) error {
 		return errors.New("invalid: auth events are not accepted here")
 	case ev.Kind == 13, ev.Kind == 14, ev.Kind == 15:
 		return fmt.Errorf("invalid: kind %d must be inside a gift wrap", ev.Kind)
+	case ev.Kind == kindVanish && !namesRelay(ev):
+		return errVanishNobody
 	case ev.Kind < 0 || ev.Kind > 65535:
 		return errors.New("invalid: kind")
 	case at.After(now.Add(maxFuture)):
@@ -157,9 +159,10 @@ func protected(ev *nostr.Event, keys []string) error {
 	return nil
 }
 
-// mayWrite asks the standing of the author.
+// mayWrite asks the standing of the author. Who wants to vanish from here always
+// may (NIP-62).
 func (r *Relay) mayWrite(ctx context.Context, ev *nostr.Event) error {
-	if r.cfg.Standing == nil {
+	if r.cfg.Standing == nil || vanishes(ev, r.cfg.URL) {
 		return nil
 	}
 	k, err := timmy.ParsePubKey(ev.PubKey)

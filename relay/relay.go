@@ -101,6 +101,7 @@ func New(c Config) (*Relay, error) {
 	if r.info, err = document(c); err != nil {
 		return nil, err
 	}
+	r.store.url = c.URL
 	if err := r.store.Init(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}

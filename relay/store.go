@@ -36,6 +36,7 @@ var (
 type Store struct {
 	db  *db.DB
 	now func() time.Time
+	url string // of the relay, for requests to vanish; empty: those to all relays alone
 }
 
 var _ eventstore.Store = (*Store)(nil)
@@ -54,7 +55,8 @@ func (s *Store) Init() error {
 func (s *Store) Close() {}
 
 // SaveEvent stores an event durably. Replaceable and addressable kinds replace
-// their older version, for two versions are never kept; a kind 5 deletes.
+// their older version, for two versions are never kept; a kind 5 deletes, and a
+// kind 62 for this relay deletes all of its author.
 // eventstore.ErrDupEvent: it, or a newer version, is there already.
 func (s *Store) SaveEvent(ctx context.Context, ev *nostr.Event) error {
 	raw, err := ev.MarshalJSON()
@@ -87,6 +89,7 @@ func (s *Store) save(ctx context.Context, ev *nostr.Event, raw []byte) error {
 	if err != nil {
 		return err
 	}
+	r.vanish = vanishes(ev, s.url)
 	if r.expires != nil && *r.expires <= s.now().Unix() {
 		return errExpired
 	}
@@ -101,6 +104,7 @@ type row struct {
 	d          []byte // nil: not replaceable
 	tags       []tagRow
 	raw        []byte
+	vanish     bool // asks this relay to forget its author (NIP-62)
 }
 
 type tagRow struct{ name, value string }
@@ -192,8 +196,11 @@ func (r *row) insert(tx *db.Tx) error {
 			return fmt.Errorf("storing tag: %w", err)
 		}
 	}
-	if r.ev.Kind == nostr.KindDeletion {
+	switch {
+	case r.ev.Kind == nostr.KindDeletion:
 		return r.delete(tx)
+	case r.vanish:
+		return r.forget(tx)
 	}
 	return nil
 }

@@ -14,9 +14,13 @@ import (
 )
 
 // refuseDeleted answers errDeleted if somebody who may delete this event has
-// asked for it (NIP-09). A deletion of a deletion does nothing.
+// asked for it (NIP-09, NIP-62). A deletion of a deletion, or of a request to
+// vanish, does nothing.
 func (r *row) refuseDeleted(tx *db.Tx) error {
-	if r.ev.Kind == nostr.KindDeletion {
+	if err := r.refuseVanished(tx); err != nil {
+		return err
+	}
+	if r.ev.Kind == nostr.KindDeletion || r.ev.Kind == kindVanish {
 		return nil
 	}
 	var there int
@@ -87,7 +91,7 @@ func (r *row) deleteID(tx *db.Tx, value string) error {
 	if err != nil {
 		return fmt.Errorf("remembering a deletion: %w", err)
 	}
-	_, err = remove(tx, `id = ? AND kind != 5 AND (pubkey = ? OR kind = 1059 AND EXISTS (
+	_, err = remove(tx, `id = ? AND kind NOT IN (5, 62) AND (pubkey = ? OR kind = 1059 AND EXISTS (
 		SELECT 1 FROM tag t WHERE t.name = 'p' AND t.value = ? AND t.kind = event.kind
 		AND t.created_at = event.created_at AND t.rid = event.rid))`,
 		id, r.pubkey, []byte(r.ev.PubKey))
