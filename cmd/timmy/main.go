@@ -87,6 +87,7 @@ func commands(env Env) []*cobra.Command {
 		payCommand(env),
 		runCommand(env),
 		statusCommand(env),
+		verifyPaperCommand(env),
 		versionCommand(env),
 		walletCommand(env),
 	}

@@ -135,6 +135,7 @@ func (p *parts) startPipes(s *stage) {
 	s.run("courier", p.courier.Run)
 	s.run("relay client", p.client.Run)
 	s.run("housekeeping", p.keepHouse)
+	s.run("sealer", p.sealer.Run)
 	if p.rates.run != nil {
 		s.run("bitcoin price", p.rates.run)
 	}

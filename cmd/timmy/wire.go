@@ -38,6 +38,7 @@ type parts struct {
 	events *db.DB
 
 	book    *ledger.Ledger
+	sealer  *ledger.Sealer
 	wallet  walletPart
 	rates   ratesPart
 	till    *tower.Till
@@ -115,8 +116,9 @@ func (p *parts) buildPipelines(ctx context.Context) (err error) {
 		return err
 	}
 	p.till = tower.NewTill(tower.TillConfig{Invoices: p.book, Wallet: p.wallet, Now: p.env.Now, Log: p.log})
+	p.sealer = p.newSealer()
 	p.desk = tower.NewDesk(tower.DeskConfig{
-		Book: p.book, Records: p.book, Till: p.till, Model: model, Rates: p.rates, Prices: prices(c),
+		Book: p.book, Records: p.book, Papers: papers{p.book, p.sealer, p.key}, Till: p.till, Model: model, Rates: p.rates, Prices: prices(c),
 		Workers: int(c.Tower.Workers), Wake: p.book.Queued(), Texts: towerTexts(c), Now: p.env.Now, Log: p.log,
 	})
 	return nil
@@ -173,6 +175,7 @@ func (p *parts) openREST() (*rest.API, error) {
 	return rest.New(rest.Config{
 		Desk: p.desk, Till: p.till, Sessions: ledger.Sessions{Ledger: p.book}, IdemKeys: idemKeys{p.book},
 		Identity: identity{p.book, p.env.Now}, Trust: trust{p.book, p.env.Now}, Bus: p.desk,
+		Papers: papers{p.book, p.sealer, p.key},
 		ServerKey: server[:], PublicURL: c.PublicURL,
 		MinDeposit: timmy.FromSats(s.MinDeposit), MaxDeposit: timmy.FromSats(s.MaxDeposit), MinBalance: timmy.FromSats(s.MinBalance),
 		ShowMacaroon: rest.ShowMacaroon(s.ShowMacaroon), Operators: c.Operators, TrustedProxies: c.Proxies,
