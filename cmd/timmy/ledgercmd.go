@@ -24,7 +24,7 @@ func ledgerCommand(env Env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(verifyCommand(env))
+	cmd.AddCommand(verifyCommand(env), balanceCommand(env), exportCommand(env), statementCommand(env), suspenseCommand(env))
 	return cmd
 }
 
@@ -34,7 +34,8 @@ func verifyCommand(env Env) *cobra.Command {
 		Short: "Recompute every balance from the postings",
 		Long: "Recompute every balance from the postings and name the accounts that are off.\n" +
 			"It reads beside a running tower. Exit code 0: the books add up; 3: no books, or unreadable; 4: they do not add up.",
-		Args: cobra.NoArgs,
+		Example: "  timmy ledger verify\n  timmy ledger verify --json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadSettings(env, cmd)
 			if err != nil {

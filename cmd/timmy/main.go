@@ -79,12 +79,15 @@ func newRoot(env Env) *cobra.Command {
 func commands(env Env) []*cobra.Command {
 	return []*cobra.Command{
 		askCommand(env),
+		backupCommand(env),
 		configCommand(env),
 		initCommand(env),
 		keygenCommand(env),
+		invoiceCommand(env),
 		ledgerCommand(env),
 		manCommand(),
 		payCommand(env),
+		restoreCommand(env),
 		runCommand(env),
 		statusCommand(env),
 		verifyPaperCommand(env),

@@ -277,6 +277,7 @@ func (p *parts) announce(ctx context.Context) {
 func (p *parts) controlAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /pay", controlHandler(p.pay))
+	p.booksAPI(mux)
 	return mux
 }
 

@@ -52,6 +52,7 @@ type parts struct {
 
 	booksOK  atomic.Bool // what `ledger verify` said at start
 	stopping atomic.Bool
+	alerts   alerts
 }
 
 // openParts opens the files and makes every part. The writers of the databases
@@ -115,7 +116,7 @@ func (p *parts) buildPipelines(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.till = tower.NewTill(tower.TillConfig{Invoices: p.book, Wallet: p.wallet, Now: p.env.Now, Log: p.log})
+	p.till = tower.NewTill(tower.TillConfig{Invoices: p.book, Wallet: p.wallet, Alert: p.alert, Now: p.env.Now, Log: p.log})
 	p.sealer = p.newSealer()
 	p.desk = tower.NewDesk(tower.DeskConfig{
 		Book: p.book, Records: p.book, Papers: papers{p.book, p.sealer, p.key}, Till: p.till, Model: model, Rates: p.rates, Prices: prices(c),
