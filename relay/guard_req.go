@@ -105,15 +105,17 @@ func (g *guest) room(s *sub, authed bool) error {
 	return nil
 }
 
-// stored sends what is in the store, then EOSE, then what came in meanwhile.
+// stored sends what is in the store, then EOSE, then what came in meanwhile. EOSE
+// carries ["finish"] only if all there is was sent (NIP-67).
 func (g *guest) stored(s *sub) error {
-	sent := map[string]struct{}{}
+	sent, finished := map[string]struct{}{}, true
 	for _, f := range s.filters {
 		keys := g.authed()
-		list, err := g.r.store.query(g.ctx, f, reader{strict: true, keys: keys})
+		list, whole, err := g.r.store.query(g.ctx, f, reader{strict: true, keys: keys})
 		if err != nil {
 			return g.failed(s, err)
 		}
+		finished = finished && whole
 		for _, x := range list {
 			if _, known := sent[x.ev.ID]; known || !mayRead(x.ev, keys) {
 				continue
@@ -124,7 +126,11 @@ func (g *guest) stored(s *sub) error {
 			}
 		}
 	}
-	if err := g.send("EOSE", s.id); err != nil {
+	eose := []any{"EOSE", s.id}
+	if finished {
+		eose = append(eose, []string{"finish"})
+	}
+	if err := g.send(eose...); err != nil {
 		return err
 	}
 	s.opened(sent)

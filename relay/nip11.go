@@ -49,7 +49,7 @@ type limitation struct {
 func document(c Config) ([]byte, error) {
 	d := info{
 		Name: shorten(c.Name, maxNameSize), Description: c.Description, Contact: c.Contact,
-		SupportedNIPs: []int{1, 9, 11, 17, 40, 42, 44, 59, 62, 70},
+		SupportedNIPs: []int{1, 9, 11, 17, 40, 42, 44, 59, 62, 67, 70},
 		Software:      "https://github.com/timmy-tower/timmy", Version: c.Version,
 		Limitation: limitation{
 			MaxMessageLength: maxFrame, MaxSubscriptions: maxSubs, MaxLimit: maxLimit,

@@ -64,7 +64,7 @@ func TestDocumentTellsTheTruth(t *testing.T) {
 		if len(d.Name) >= 30 || d.PubKey != admin.Public().String() || d.Self != s.self.Public().String() {
 			t.Errorf("%+v", d)
 		}
-		if !slices.Equal(d.SupportedNIPs, []int{1, 9, 11, 17, 40, 42, 44, 59, 62, 70}) {
+		if !slices.Equal(d.SupportedNIPs, []int{1, 9, 11, 17, 40, 42, 44, 59, 62, 67, 70}) {
 			t.Errorf("supported_nips %v", d.SupportedNIPs)
 		}
 	}

@@ -115,7 +115,7 @@ func (r *Relay) Store() *Store { return r.store }
 // Query reads stored events without regard to who may read them: it is for the
 // tower itself.
 func (r *Relay) Query(ctx context.Context, f nostr.Filter) ([]*nostr.Event, error) {
-	list, err := r.store.query(ctx, f, reader{})
+	list, _, err := r.store.query(ctx, f, reader{})
 	if err != nil {
 		return nil, err
 	}

@@ -196,7 +196,7 @@ func TestFramesOfOneGuestAreInOrder(t *testing.T) {
 		}
 		p.send(frame(t, "AUTH", ev))
 		p.send(`["REQ","a",{"kinds":[1059],"#p":["` + k.Public().String() + `"]}]`)
-		p.expect(frame(t, "OK", ev.ID, true, ""), `["EOSE","a"]`)
+		p.expect(frame(t, "OK", ev.ID, true, ""), `["EOSE","a",["finish"]]`)
 		_ = p.ws.CloseNow()
 	}
 }

@@ -30,7 +30,7 @@ type reader struct {
 // first; at most filter.Limit, or [maxLimit] if that is 0. The channel is filled
 // and closed when it is returned, so that it may be abandoned.
 func (s *Store) QueryEvents(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
-	list, err := s.query(ctx, f, reader{})
+	list, _, err := s.query(ctx, f, reader{})
 	if err != nil {
 		return nil, err
 	}
@@ -44,13 +44,14 @@ func (s *Store) QueryEvents(ctx context.Context, f nostr.Filter) (chan *nostr.Ev
 
 // query finds what a reader may read of what matches f. The rule is in the
 // query, so that a limit counts readable events only, and is checked once more at
-// the exit.
-func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) ([]found, error) {
+// the exit. whole says that nothing else is there that this reader may read; what
+// is hidden from him does not count, for that would tell him of it.
+func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) (list []found, whole bool, err error) {
 	if f.LimitZero || nothing(f) {
-		return nil, nil
+		return nil, !f.LimitZero, nil
 	}
 	if f.Search != "" {
-		return nil, errSearch
+		return nil, false, errSearch
 	}
 	if f.Limit <= 0 || f.Limit > maxLimit {
 		f.Limit = maxLimit
@@ -58,25 +59,25 @@ func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) ([]found,
 	ctx, cancel := context.WithTimeoutCause(ctx, queryTimeout, errSlow)
 	defer cancel()
 	now := s.now().Unix()
-	var list []found
-	err := s.db.Read(ctx, func(tx *db.Tx) error {
-		keys, err := collect(tx, scans(f, who, now), f.Limit)
+	err = s.db.Read(ctx, func(tx *db.Tx) error {
+		keys, all, err := collect(tx, scans(f, who, now), f.Limit)
 		if err != nil {
 			return err
 		}
 		list, err = load(tx, keys)
+		whole = all && len(list) == len(keys)
 		return err
 	})
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return nil, fmt.Errorf("querying events: %w", err)
+		return nil, false, fmt.Errorf("querying events: %w", err)
 	}
 	return slices.DeleteFunc(list, func(x found) bool {
 		e := expiration(x.ev)
 		return !matches(f, x.ev) || e != nil && *e <= now
-	}), nil
+	}), whole, nil
 }
 
 var errSlow = errors.New("error: query took too long")
@@ -107,21 +108,24 @@ type key struct {
 	ID        []byte `db:"id"`
 }
 
-// collect merges ranges, each newest first, into the newest of all.
-func collect(tx *db.Tx, list []scan, most int) ([]key, error) {
-	var all []key
+// collect merges ranges, each newest first, into the newest of all. whole says
+// that no range was cut: an event may be in one more than once, so that the number
+// of different ones does not tell.
+func collect(tx *db.Tx, list []scan, most int) (all []key, whole bool, err error) {
+	whole = true
 	for _, sc := range list {
 		var keys []key
 		if err := tx.Select(&keys, sc.sql, append(sc.args, most)...); err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		whole = whole && len(keys) < most
 		all = append(all, keys...)
 	}
 	slices.SortFunc(all, func(a, b key) int {
 		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), bytes.Compare(a.ID, b.ID))
 	})
 	all = slices.CompactFunc(all, func(a, b key) bool { return a.Rid == b.Rid })
-	return all[:min(len(all), most)], nil
+	return all[:min(len(all), most)], whole && len(all) <= most, nil
 }
 
 // load reads the encodings, in order, until they fill a reader's queue.
