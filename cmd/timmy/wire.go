@@ -176,7 +176,7 @@ func (p *parts) openREST() (*rest.API, error) {
 	return rest.New(rest.Config{
 		Desk: p.desk, Till: p.till, Sessions: ledger.Sessions{Ledger: p.book}, IdemKeys: idemKeys{p.book},
 		Identity: identity{p.book, p.env.Now}, Trust: trust{p.book, p.env.Now}, Bus: p.desk,
-		Papers: papers{p.book, p.sealer, p.key},
+		Papers:    papers{p.book, p.sealer, p.key},
 		ServerKey: server[:], PublicURL: c.PublicURL,
 		MinDeposit: timmy.FromSats(s.MinDeposit), MaxDeposit: timmy.FromSats(s.MaxDeposit), MinBalance: timmy.FromSats(s.MinBalance),
 		ShowMacaroon: rest.ShowMacaroon(s.ShowMacaroon), Operators: c.Operators, TrustedProxies: c.Proxies,
