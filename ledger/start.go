@@ -172,7 +172,14 @@ func (t *txn) start(r *row, refusal error, quote func(timmy.Job) (timmy.Quote, e
 		job.Lease = timmy.Lease{}
 		return started{job, true, refusal}, t.close(r, timmy.StateUnpaid, timmy.MessageOf(refusal))
 	}
-	return started{job, true, refusal}, nil
+	return started{job, true, refusal}, t.note(r, refusal)
+}
+
+// note keeps why a request that waits is not running: the asker is told with the
+// invoice.
+func (t *txn) note(r *row, refusal error) error {
+	_, err := t.Exec(`UPDATE requests SET reason = ? WHERE id = ?`, timmy.MessageOf(refusal), r.ID)
+	return err
 }
 
 // job gathers what pricing needs.

@@ -36,7 +36,7 @@ func (t TextConfig) Reply(r timmy.Reply, scheme nip.Scheme, now time.Time) strin
 		return r.Outcome.Text
 	}
 	var blocks []string
-	if r.First {
+	if r.First && r.Tries <= 1 { // a bill has said hello already
 		blocks = append(blocks, t.greeting())
 		if scheme == nip.NIP04 {
 			blocks = append(blocks, nip04Line)
@@ -90,8 +90,8 @@ func (t TextConfig) ask(r timmy.Reply, now time.Time) []string {
 	}
 	need := r.Invoice.Amount.CeilSat().Sats()
 	first := fmt.Sprintf("I need %s for this (you have %d).", inSats(need), r.Balance.Sats())
-	if most := r.Outcome.Cost.Total; most > 0 {
-		first = fmt.Sprintf("That will cost at most %s (you have %d).", inSats(most.Sats()), r.Balance.Sats())
+	if r.Outcome.Reason != "" {
+		first = r.Outcome.Reason // the desk says the most it can cost
 	}
 	after := t.otherWays(r.Invoice)
 	after += "Expires in " + inMinutes(r.Invoice.Expires.Sub(now)) + ". Unspent sats stay yours: /balance. " + requestTag(r)

@@ -32,7 +32,7 @@ func verifyCommand(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Recompute every balance from the postings",
-		Long: "Recompute every balance from the postings and name the accounts that are off.\n" +
+		Long: "Recompute every balance from the postings, and the chain of hashes over them, and name what is off.\n" +
 			"It reads beside a running tower. Exit code 0: the books add up; 3: no books, or unreadable; 4: they do not add up.",
 		Example: "  timmy ledger verify\n  timmy ledger verify --json",
 		Args:    cobra.NoArgs,
@@ -58,7 +58,7 @@ func verifyCommand(env Env) *cobra.Command {
 	return cmd
 }
 
-func verifyBooks(ctx context.Context, env Env, c *Config) (drifts []ledger.Drift, err error) {
+func verifyBooks(ctx context.Context, env Env, c *Config) (drifts []string, err error) {
 	d, err := viewBooks(ctx, c)
 	if err != nil {
 		return nil, err
@@ -68,17 +68,25 @@ func verifyBooks(ctx context.Context, env Env, c *Config) (drifts []ledger.Drift
 	if err != nil {
 		return nil, err
 	}
-	return book.Verify(ctx)
+	off, err := book.Verify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range off {
+		drifts = append(drifts, d.String())
+	}
+	broken, err := book.VerifyChain(ctx)
+	for _, b := range broken {
+		drifts = append(drifts, b.String())
+	}
+	return drifts, err
 }
 
-func emitDrifts(cmd *cobra.Command, drifts []ledger.Drift) error {
+func emitDrifts(cmd *cobra.Command, drifts []string) error {
 	view := struct {
 		OK     bool     `json:"ok"`
 		Drifts []string `json:"drifts"`
-	}{OK: len(drifts) == 0, Drifts: []string{}}
-	for _, d := range drifts {
-		view.Drifts = append(view.Drifts, d.String())
-	}
+	}{OK: len(drifts) == 0, Drifts: append([]string{}, drifts...)}
 	return emit(cmd, view, func(w io.Writer) {
 		if view.OK {
 			fmt.Fprintln(w, "the books add up")

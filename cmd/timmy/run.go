@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -199,7 +200,9 @@ func (p *parts) front() http.Handler {
 		case strings.HasPrefix(r.URL.Path, "/.well-known/"), strings.HasPrefix(r.URL.Path, "/lnurlp/"):
 			p.lnurl.ServeHTTP(w, r)
 		case len(r.RequestURI) > maxURI:
-			http.Error(w, `{"error":"URI too long"}`, http.StatusRequestURITooLong)
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			w.WriteHeader(http.StatusRequestURITooLong)
+			io.WriteString(w, `{"error":"URI too long"}`+"\n")
 		default:
 			pages.ServeHTTP(w, r)
 		}
