@@ -48,7 +48,7 @@ func NewLNbits(cfg LNbitsConfig) (*LNbits, error) {
 		return nil, timmy.Errorf(timmy.Invalid, "lnbits url: want https://host")
 	}
 	if !plainKey(cfg.Key) {
-		return nil, timmy.Errorf(timmy.Invalid, "lnbits key: want the letters and digits of the wallet's invoice/read key")
+		return nil, timmy.Errorf(timmy.Invalid, "lnbits key: want the wallet's invoice/read key, without spaces")
 	}
 	if cfg.Network.params() == nil {
 		return nil, timmy.Errorf(timmy.Invalid, "lnbits network: want mainnet, testnet, signet, regtest or simnet")
@@ -70,9 +70,10 @@ func NewLNbits(cfg LNbitsConfig) (*LNbits, error) {
 }
 
 // plainKey: the key travels in a header and in a path, and is searched for in
-// errors; only letters and digits are the same in all three.
+// errors; only the unreserved characters of RFC 3986 are the same in all three.
 func plainKey(s string) bool {
-	return s != "" && len(s) <= maxKey && strings.Trim(s, "0123456789abcdefABCDEFghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ") == ""
+	return s != "" && len(s) <= maxKey && strings.Trim(s, ".") != "" &&
+		strings.Trim(s, "0123456789abcdefABCDEFghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-._~") == ""
 }
 
 // LNbitsStats say how the server does.
