@@ -131,6 +131,7 @@ func TestChargeIsTheFormula(t *testing.T) {
 		}
 	}
 
+	tw.restart()
 	yes := `{"accepted":true,"reason":""}`
 	u.verdict.Store(&yes)
 	u.broken.Store(true)

@@ -2,7 +2,7 @@
 // NIP-17 code.
 import assert from 'node:assert/strict'
 import NDK, { NDKEvent, NDKPrivateKeySigner, NDKRelayAuthPolicies, NDKUser, giftUnwrap, giftWrap } from '@nostr-dev-kit/ndk'
-import { bolt11In, env, now, pay, person, run, until } from './common.mjs'
+import { bolt11In, env, now, pay, person, restart, run, until } from './common.mjs'
 
 run(async () => {
   const me = person()
@@ -29,6 +29,8 @@ run(async () => {
   })
   const bill = await until(() => got.find((r) => bolt11In(r.content)), 'an invoice')
   assert.equal(bill.pubkey, env.tower)
+
+  await restart() // NDK finds its way back by itself
   await pay(bolt11In(bill.content))
   await until(() => got.find((r) => /\b81\b/.test(r.content)), 'the answer')
 

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { finalizeEvent } from 'nostr-tools/pure'
 import { Relay } from 'nostr-tools/relay'
-import { connect, env, inbox17, now, person, run, say04, say17, until } from './common.mjs'
+import { connect, env, inbox17, now, person, restart, run, say04, say17, until } from './common.mjs'
 
 function collect(relay, filters) {
   const got = { events: [], closed: null, eose: false }
@@ -19,9 +19,9 @@ function collect(relay, filters) {
 run(async () => {
   const alice = person()
   const eve = person()
-  const hers = await connect(alice)
-  const nobody = await Relay.connect(env.relay)
-  const evil = await connect(eve)
+  let hers = await connect(alice)
+  let nobody = await Relay.connect(env.relay)
+  let evil = await connect(eve)
   const inbox = inbox17(hers, alice)
 
   const spies = []
@@ -56,6 +56,15 @@ run(async () => {
 
   const note = make(1, [], 'to be deleted')
   await hers.publish(note)
+
+  await restart()
+  hers = await connect(alice)
+  nobody = await Relay.connect(env.relay)
+  evil = await connect(eve)
+  const after = [collect(nobody, [{ ids: [wrap.id, dm.id] }]), collect(evil, [{ '#p': [alice.pk] }]), collect(hers, [{ kinds: [1059], '#p': [alice.pk] }])]
+  await until(() => after.every((s) => s.eose || s.closed), 'every reader to be answered')
+  assert.deepEqual([...after[0].events, ...after[1].events].filter((e) => e.kind !== 1), [], 'nor after a restart')
+  assert.ok(after[2].events.length > 0, 'and she reads her own')
   await evil.publish(finalizeEvent({ kind: 5, tags: [['e', note.id]], content: '', created_at: now() }, eve.sk)).catch(() => {})
   const still = collect(nobody, [{ ids: [note.id] }])
   await until(() => still.eose, 'EOSE')
