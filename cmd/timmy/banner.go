@@ -39,9 +39,9 @@ func (p *parts) banner() {
 	}
 	table(w, rows)
 	fmt.Fprintln(w, "\nTry it, in another terminal:")
-	fmt.Fprintf(w, "\n  timmy ask \"What is 15%% of 2400?\"%s\n", p.dirFlag())
+	fmt.Fprintf(w, "\n  %s ask \"What is 15%% of 2400?\"%s\n", p.program(), p.dirFlag())
 	if p.wallet.fake != nil {
-		fmt.Fprintf(w, "  timmy pay <the invoice it shows>%s\n", p.dirFlag())
+		fmt.Fprintf(w, "  %s pay <the invoice it shows>%s\n", p.program(), p.dirFlag())
 		fmt.Fprintln(w, "\nDEMO: the wallet is a fake one on regtest. No real sats are worth anything here; see TIMMY_WALLET.")
 	}
 	if c.Model.Kind != modelOpenAI {
@@ -51,6 +51,14 @@ func (p *parts) banner() {
 		fmt.Fprintf(w, "The bitcoin price is made up: %.0f USD. See TIMMY_BTC_USD.\n", c.StaticRate.Float())
 	}
 	fmt.Fprintln(w)
+}
+
+// program is what to type: the way this one was called works for the next, too.
+func (p *parts) program() string {
+	if p.env.Program == "" {
+		return "timmy"
+	}
+	return p.env.Program
 }
 
 // dirFlag repeats the data directory for the commands, if it is not the usual.

@@ -15,6 +15,7 @@ import (
 // Env is what a run of the program takes from the outside, so that a test can
 // give it something else.
 type Env struct {
+	Program string              // how the program was called; empty: timmy
 	Args    []string            // without the program's name
 	Getenv  func(string) string // one environment variable
 	Environ func() []string     // all of them, as NAME=value; nil: names are not checked
@@ -29,7 +30,7 @@ func main() { os.Exit(run(context.Background(), processEnv())) }
 
 func processEnv() Env {
 	return Env{
-		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ,
+		Program: os.Args[0], Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Now: time.Now, Rand: rand.Reader,
 	}
