@@ -161,8 +161,13 @@ func (d *DB) undo(s *session, why error) error {
 	return why
 }
 
-// answer tells the callers of a transaction what became of it.
+// answer tells the callers of a transaction what became of it. It is counted
+// first, so that who was answered finds it in Stats.
 func (d *DB) answer(items []*item, err error) {
+	d.stats.commits.Add(1)
+	if n := int64(len(items)); n > d.stats.largest.Load() {
+		d.stats.largest.Store(n)
+	}
 	if err != nil {
 		d.stats.broken.Add(1)
 		d.log.Error("a batch of writes was not committed", "items", len(items), "err", err)
@@ -178,10 +183,6 @@ func (d *DB) answer(items []*item, err error) {
 			d.stats.writes.Add(1)
 			it.done <- nil
 		}
-	}
-	d.stats.commits.Add(1)
-	if n := int64(len(items)); n > d.stats.largest.Load() {
-		d.stats.largest.Store(n)
 	}
 }
 
