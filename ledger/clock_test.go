@@ -1,0 +1,51 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"github.com/timmy-tower/timmy"
+)
+
+// TestAClockThatJumpsMovesNoMoney excludes books that follow the wall clock: it
+// jumps an hour back and forth between every two steps, and what was asked first
+// still runs first, a lease that a jump ended cannot finish, nothing is charged or
+// credited twice, and the books add up.
+func TestAClockThatJumpsMovesNoMoney(t *testing.T) {
+	f := newFix(t)
+	ctx, k := t.Context(), key(7)
+	payer := timmy.UserAccount(k)
+	f.give(payer, 1000*sat)
+
+	f.accept(dm("first", k))
+	f.clock.add(-time.Hour)
+	f.accept(dm("second", k))
+	old := f.start(quote(100*sat, 0))
+	if old.ID != "first" {
+		t.Fatalf("%s ran first: the order is the clock's", old.ID)
+	}
+	f.clock.add(time.Hour)
+	if n, err := f.Recover(ctx); err != nil || n != 1 {
+		t.Fatalf("a lease that ran out by the jump: %d, %v", n, err)
+	}
+	f.clock.add(-time.Hour)
+	_, err := f.Finish(ctx, old.Lease, complete(50*sat, 0))
+	f.is(err, timmy.Conflict)
+	f.posted(payer, 1000*sat)
+
+	again := f.start(quote(100*sat, 0))
+	f.clock.add(-time.Hour)
+	_, err = f.Finish(ctx, again.Lease, complete(50*sat, 0))
+	f.ok(err)
+	_, err = f.Finish(ctx, again.Lease, complete(50*sat, 0))
+	f.is(err, timmy.Conflict)
+	f.posted(payer, 950*sat)
+
+	p := f.invoice(timmy.TopUp{Account: payer, Purpose: timmy.ForPay, Amount: 200 * sat}, timmy.Lease{})
+	f.clock.add(2 * time.Hour)
+	f.credit(p, timmy.CreditApplied)
+	f.clock.add(-2 * time.Hour)
+	f.credit(p, timmy.CreditReplayed)
+	f.posted(payer, 1150*sat)
+	f.verify()
+}
