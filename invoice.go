@@ -87,6 +87,7 @@ type Payment struct {
 	Received Msat
 	Preimage [32]byte // zero where the wallet does not tell
 	Settled  bool
+	Unproven bool // settled by the wallet's word, without the preimage that it owes: to quarantine
 	At       time.Time
 }
 

@@ -70,6 +70,8 @@ var table = map[string]rule{
 			"github.com/lightningnetwork/lnd/zpay32", "github.com/lightningnetwork/lnd/lnwire",
 			"github.com/btcsuite/btcd/btcec/v2", "github.com/btcsuite/btcd/btcutil", "github.com/btcsuite/btcd/chaincfg",
 			"github.com/coder/websocket", "github.com/cenkalti/backoff/v5", "github.com/sony/gobreaker/v2",
+			// NIP-47: what the relay client is handed and hands back.
+			"github.com/nbd-wtf/go-nostr",
 		},
 		never: []string{"database/sql"},
 	},

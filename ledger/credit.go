@@ -28,8 +28,8 @@ type Drawer struct {
 // reference. The watcher's cursor, if not empty, moves in the same transaction,
 // whatever became of the payment.
 //
-// Up to twice the invoice's amount is credited as received. Less, more, or a wrong
-// preimage is Refused, each time: the first report goes to quarantine in suspense,
+// Up to twice the invoice's amount is credited as received. Less, more, or a wrong or
+// missing preimage is Refused, each time: the first report goes to quarantine in suspense,
 // and a correct one later is still applied. Repeated reports of what was applied or
 // is unknown are Replayed. A payment that is not settled moves nothing.
 func (l *Ledger) Credit(ctx context.Context, p timmy.Payment, next timmy.Cursor) (timmy.Credit, error) {
@@ -37,8 +37,8 @@ func (l *Ledger) Credit(ctx context.Context, p timmy.Payment, next timmy.Cursor)
 	err := l.write(ctx, func(t *txn) (err error) {
 		credit = timmy.CreditReplayed
 		if next != "" {
-			_, err := t.Exec(`INSERT INTO meta (key, value) VALUES ('cursor', ?)
-				ON CONFLICT (key) DO UPDATE SET value = excluded.value`, next)
+			_, err := t.Exec(`INSERT INTO meta (key, value) VALUES (?, ?)
+				ON CONFLICT (key) DO UPDATE SET value = excluded.value`, l.cursorKey(), next)
 			if err != nil {
 				return err
 			}
@@ -68,18 +68,6 @@ func (l *Ledger) count(c timmy.Credit) {
 	}
 }
 
-// Cursor is the watcher's place; empty at first.
-func (l *Ledger) Cursor(ctx context.Context) (c timmy.Cursor, err error) {
-	err = l.read(ctx, func(q *db.Tx) error {
-		err := q.Get(&c, `SELECT value FROM meta WHERE key = 'cursor'`)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
-	return c, err
-}
-
 // nameOf is the payment's name in the books.
 func nameOf(p timmy.Payment) string {
 	if p.Hash.IsZero() {
@@ -97,7 +85,11 @@ func (t *txn) credit(p timmy.Payment) (timmy.Credit, error) {
 	case err != nil:
 		return "", err
 	case !ok:
-		return t.suspend(p, "", "no invoice of ours", timmy.CreditUnknown)
+		why := whyUnknown
+		if !proven(p) {
+			why = whyUnproven
+		}
+		return t.suspend(p, "", why, timmy.CreditUnknown)
 	case i.State == settled:
 		return timmy.CreditReplayed, nil
 	}
@@ -144,12 +136,24 @@ func refuse(i *irow, p timmy.Payment) string {
 		return "less than the invoice's amount"
 	case p.Received-i.Amount > i.Amount, p.Received > timmy.MaxMsat:
 		return "more than twice the invoice's amount"
-	case p.Preimage != [32]byte{}:
-		if h := timmy.Hash(sha256.Sum256(p.Preimage[:])); !p.Hash.IsZero() && h != p.Hash {
-			return "the preimage is not of this payment"
-		}
+	case !proven(p):
+		return whyUnproven
 	}
 	return ""
+}
+
+// Why a payment is in suspense; the first is credited once its invoice is known.
+const (
+	whyUnknown  = "no invoice of ours"
+	whyUnproven = "without the preimage that proves it"
+)
+
+// proven: no preimage is shown that is another's, and none is owed.
+func proven(p timmy.Payment) bool {
+	if p.Unproven {
+		return false
+	}
+	return p.Preimage == [32]byte{} || p.Hash.IsZero() || timmy.Hash(sha256.Sum256(p.Preimage[:])) == p.Hash
 }
 
 // suspend keeps a payment that nobody may have; its first report moves the money.
@@ -197,7 +201,7 @@ func (t *txn) creditEarly(ref string, h timmy.Hash) error {
 		Received timmy.Msat
 		At       int64
 	}
-	err := t.Get(&d, `SELECT received, at FROM suspense WHERE name = ? AND ref = '' AND resolved = 0`, h.String())
+	err := t.Get(&d, `SELECT received, at FROM suspense WHERE name = ? AND ref = '' AND resolved = 0 AND reason = ?`, h.String(), whyUnknown)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

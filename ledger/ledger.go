@@ -29,6 +29,8 @@ type Options struct {
 	// Grade moves a standing by an outcome; pure. Nil: standings do not move.
 	Grade func(timmy.Standing, timmy.Outcome, time.Time) timmy.Standing
 
+	Wallet string // names the wallet that is watched: each has a cursor of its own
+
 	SessionExpiry time.Duration // sliding; 0: 24 h
 	MinBalance    timmy.Msat    // of a session, to run a request; below it is paused
 	MinDeposit    timmy.Msat    // of a session's deposit or top-up

@@ -1,6 +1,6 @@
 // Package nip is the codec between Nostr events and the vocabulary: it parses
 // and verifies events, signs them, seals and opens direct messages, and reads
-// and writes what NIPs 04, 17, 19, 42, 44, 57, 59, 89 and 98 define.
+// and writes what NIPs 04, 17, 19, 42, 44, 47, 57, 59, 89 and 98 define.
 //
 // It is pure: no socket, no database, no clock and no randomness but what the
 // caller hands in. All bytes that come in are a stranger's. They are parsed

@@ -19,6 +19,10 @@ const (
 	maxHeader        = 16 * 1024  // bytes of an Authorization header
 	maxZapRequest    = 16 * 1024  // bytes of a zap request; it travels in a URL
 	maxBech32        = 2_048      // characters of a bech32 string
+	maxWalletURI     = 4_096      // bytes of a wallet connection string
+	maxWalletWords   = 64         // methods a wallet names: NIP-47 has fifteen
+	maxWalletWord    = 64         // bytes of a wallet's error code
+	maxWalletText    = 200        // bytes kept of a wallet's words
 )
 
 // Limits of what is written.

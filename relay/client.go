@@ -19,6 +19,7 @@ var ErrBackoff = errors.New("relay is backed off")
 // ClientConfig is what a [Client] needs.
 type ClientConfig struct {
 	DialOptions
+	MaxBackoff time.Duration // longest wait after failures; 0: ten minutes
 }
 
 // Client talks to other people's relays over a bounded set of connections that
@@ -26,6 +27,7 @@ type ClientConfig struct {
 // for a while; one that lies, for an hour.
 type Client struct {
 	opts  DialOptions
+	most  time.Duration // to leave a relay alone that failed
 	slots chan struct{} // one for each connection
 
 	mu     sync.Mutex
@@ -67,7 +69,11 @@ func NewClient(cfg ClientConfig) *Client {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Client{opts: o, slots: make(chan struct{}, clientConns), relays: make(map[string]*foreign)}
+	most := cfg.MaxBackoff
+	if most <= 0 {
+		most = clientMaxBackoff
+	}
+	return &Client{opts: o, most: most, slots: make(chan struct{}, clientConns), relays: make(map[string]*foreign)}
 }
 
 // Run closes idle connections until ctx ends, and then all of them.
@@ -280,7 +286,8 @@ func (c *Client) connect(ctx context.Context, url string) (*Conn, error) {
 // giveBack ends a loan. err is what happened with it.
 func (c *Client) giveBack(l loan, err error) {
 	refusal, refused := errors.AsType[*Refusal](err)
-	failed := err != nil && !refused && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrNoAuth) && !errors.Is(err, errIdle)
+	failed := err != nil && !refused && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrNoAuth) &&
+		!errors.Is(err, errIdle) && !errors.Is(err, ErrSilent)
 	f, gone := l.of, l.conn != nil && l.conn.Err() != nil
 	c.mu.Lock()
 	now := c.opts.Now()
@@ -293,10 +300,10 @@ func (c *Client) giveBack(l loan, err error) {
 		f.fails, f.until = 0, now.Add(time.Second) // it served us well: relays restart
 	case failed:
 		f.fails++
-		f.until = now.Add(backoff(f.fails))
+		f.until = now.Add(min(c.most, backoff(f.fails)))
 		c.failed.Add(1)
 	case refused && !refusal.Permanent():
-		f.until = now.Add(clientBackoff) // heeded by the next dial and by Subscribe
+		f.until = now.Add(min(c.most, clientBackoff)) // heeded by the next dial and by Subscribe
 	case err == nil:
 		f.fails = 0
 	}

@@ -16,7 +16,7 @@ import (
 func TestAFailingRelayIsLeftAlone(t *testing.T) {
 	s := script(t, func(p foreignPeer) { p.next() })
 	var skew atomic.Int64
-	c := NewClient(ClientConfig{DialOptions{
+	c := NewClient(ClientConfig{DialOptions: DialOptions{
 		AllowPrivate: true,
 		Now:          func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
 	}})
@@ -51,7 +51,7 @@ func TestALiarIsBanned(t *testing.T) {
 		p.next()
 	})
 	var skew atomic.Int64
-	c := NewClient(ClientConfig{DialOptions{
+	c := NewClient(ClientConfig{DialOptions: DialOptions{
 		AllowPrivate: true,
 		Now:          func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
 	}})
@@ -71,7 +71,7 @@ func TestAClosedKeptConnectionIsReplaced(t *testing.T) {
 		p.ok(idOf(p.next()), true, "")
 		p.next()
 	})
-	c := NewClient(ClientConfig{DialOptions{AllowPrivate: true}})
+	c := NewClient(ClientConfig{DialOptions: DialOptions{AllowPrivate: true}})
 	for range 3 {
 		if err := c.Publish(t.Context(), s.url, signed(t, newKey(t), 1, "x")); err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func TestAClosedKeptConnectionIsReplaced(t *testing.T) {
 // TestConnectionsAreBounded: many relays at once never hold more than the named
 // number of connections, and idle ones make room.
 func TestConnectionsAreBounded(t *testing.T) {
-	c := NewClient(ClientConfig{DialOptions{AllowPrivate: true}})
+	c := NewClient(ClientConfig{DialOptions: DialOptions{AllowPrivate: true}})
 	ev := signed(t, newKey(t), 1, "x")
 	for range clientConns + 4 {
 		if err := c.Publish(t.Context(), newStoring(t).url, ev); err != nil {
@@ -123,7 +123,7 @@ func TestSubscriptionSurvivesItsRelay(t *testing.T) {
 		p.next()
 	})
 	var skew atomic.Int64
-	c := NewClient(ClientConfig{DialOptions{
+	c := NewClient(ClientConfig{DialOptions: DialOptions{
 		AllowPrivate: true,
 		Now:          func() time.Time { return time.Now().Add(time.Duration(skew.Add(int64(time.Minute)))) },
 	}})

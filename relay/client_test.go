@@ -319,7 +319,7 @@ func TestSubscribeAuthenticatesWhenClosed(t *testing.T) {
 // but is answered again.
 func TestFetchTwiceOverOneConnection(t *testing.T) {
 	s := newStoring(t, signed(t, newKey(t), 1, "x"))
-	c := NewClient(ClientConfig{DialOptions{AllowPrivate: true}})
+	c := NewClient(ClientConfig{DialOptions: DialOptions{AllowPrivate: true}})
 	for range 2 {
 		if got, err := c.Fetch(t.Context(), s.url, nostr.Filter{Kinds: []int{1}}); err != nil || len(got) != 1 {
 			t.Fatalf("Fetch: %v, %v", got, err)

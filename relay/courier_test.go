@@ -146,7 +146,7 @@ func newOffice(t *testing.T, outbox *memOutbox, change ...func(*CourierConfig)) 
 	o := &office{tower: newKey(t), asker: newKey(t), own: &memOwn{}, outbox: outbox, wake: make(chan struct{}, 1)}
 	cfg := CourierConfig{
 		Key: o.tower, Outbox: outbox, Own: o.own, Wake: o.wake, Rand: rand.Reader,
-		Client: NewClient(ClientConfig{DialOptions{AllowPrivate: true}}),
+		Client: NewClient(ClientConfig{DialOptions: DialOptions{AllowPrivate: true}}),
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -49,13 +49,19 @@ func newCaller(base, header, secret string, client *http.Client) *caller {
 		// A wrong key is a 404 as well ("Wallet not found."): that is not an answer.
 		missing: func(s *status) bool { return s.code == http.StatusNotFound && strings.Contains(s.detail, "Payment") },
 	}
-	c.breaker = gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
+	c.breaker = newBreaker(c.answered)
+	return c
+}
+
+// newBreaker leaves a backend alone for a while that did not answer five times in
+// a row. answered says what counts as an answer.
+func newBreaker(answered func(error) bool) *gobreaker.CircuitBreaker[[]byte] {
+	return gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
 		Timeout:      breakerPause,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
-		IsSuccessful: c.answered,
+		IsSuccessful: answered,
 		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
 	})
-	return c
 }
 
 // bounded is a client that connects within 3 seconds and never follows a
@@ -119,19 +125,23 @@ func (c *caller) get(ctx context.Context, path string, out any) error {
 func (c *caller) read(ctx context.Context, a ask, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	body, err := insist(ctx, c.answered, func() ([]byte, error) { return c.once(ctx, a) })
+	return c.finish(body, err, out)
+}
+
+// insist tries once at most [maxTries] times, until it is answered or the breaker
+// is open.
+func insist(ctx context.Context, answered func(error) bool, once func() ([]byte, error)) ([]byte, error) {
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval: retryFirst, MaxInterval: retryMost, Multiplier: 2, RandomizationFactor: 0.5,
 	}
-	body, err := backoff.Retry(ctx, func() ([]byte, error) {
-		b, err := c.once(ctx, a)
-		if c.answered(err) || errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
-			if err != nil {
-				err = backoff.Permanent(err)
-			}
+	return backoff.Retry(ctx, func() ([]byte, error) {
+		b, err := once()
+		if err != nil && (answered(err) || errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)) {
+			err = backoff.Permanent(err)
 		}
 		return b, err
 	}, backoff.WithBackOff(pause), backoff.WithMaxTries(maxTries))
-	return c.finish(body, err, out)
 }
 
 // post sends in to path once and reads the answer into out.

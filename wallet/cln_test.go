@@ -21,8 +21,8 @@ func TestCLNCountsOnlyProvenPayments(t *testing.T) {
 		"unpaid":          {func(m map[string]any) { m["status"] = "unpaid" }, false, 0},
 		"expired":         {func(m map[string]any) { m["status"] = "expired" }, false, 0},
 		"status true":     {func(m map[string]any) { m["status"] = true }, false, 0},
-		"no preimage":     {func(m map[string]any) { delete(m, "payment_preimage") }, false, 0},
-		"zero preimage":   {func(m map[string]any) { m["payment_preimage"] = strings.Repeat("0", 64) }, false, 0},
+		"no preimage":     {func(m map[string]any) { delete(m, "payment_preimage") }, true, 10_000},
+		"zero preimage":   {func(m map[string]any) { m["payment_preimage"] = strings.Repeat("0", 64) }, true, 10_000},
 		"overpaid":        {func(m map[string]any) { m["amount_received_msat"] = 15_001 }, true, 15_001},
 		"with its unit":   {func(m map[string]any) { m["amount_received_msat"] = "12000msat" }, true, 12_000},
 		"negative":        {func(m map[string]any) { m["amount_received_msat"] = -1 }, true, 0},
@@ -45,6 +45,9 @@ func TestCLNCountsOnlyProvenPayments(t *testing.T) {
 			p, err := l.Lookup(t.Context(), inv.Hash)
 			if err != nil || p.Settled != c.settled || p.Received != c.received {
 				t.Fatalf("Lookup = %+v, %v", p, err)
+			}
+			if p.Unproven != strings.HasSuffix(name, "preimage") || p.Unproven && p.Preimage != [32]byte{} {
+				t.Errorf("unproven: %v, %x", p.Unproven, p.Preimage)
 			}
 			if p.Settled && (p.At.Before(born) || p.At.After(n.clock.now())) {
 				t.Errorf("dated %v", p.At)

@@ -41,7 +41,7 @@ func (c *CLN) List(ctx context.Context, since time.Time) ([]timmy.Payment, error
 				continue
 			}
 			seen[h] = true
-			if p := c.payment(inv, h); p.Settled {
+			if p := inv.payment(h, c.now()); p.Settled {
 				out = append(out, p)
 			}
 		}
@@ -119,7 +119,7 @@ func (c *CLN) await(ctx context.Context, last uint64, wait time.Duration, settle
 	if _, ours := inv.ref(); !ok || !ours {
 		return n, nil
 	}
-	p := c.payment(inv, h)
+	p := inv.payment(h, c.now())
 	if !p.Settled {
 		return n, nil
 	}

@@ -72,23 +72,21 @@ func (i clnInvoice) hash() (timmy.Hash, bool) {
 // ref is our reference; false: the invoice is somebody else's.
 func (i clnInvoice) ref() (string, bool) { return unlabelled(i.Label.text()) }
 
-// payment is what the tower is told. Only "paid" counts, and only with the
-// preimage that proves it; unproven says that this one lacks it.
-func (i clnInvoice) payment(h timmy.Hash, now time.Time) (p timmy.Payment, unproven bool) {
-	p = timmy.Payment{Hash: h}
+// payment is what the tower is told. Only "paid" counts; without the preimage
+// that proves it the payment is unproven.
+func (i clnInvoice) payment(h timmy.Hash, now time.Time) timmy.Payment {
+	p := timmy.Payment{Hash: h}
 	p.Ref, _ = i.ref()
 	if i.Status.text() != "paid" {
-		return p, false
+		return p
 	}
+	p.Settled, p.Received, p.At = true, i.Received.amount(), now.UTC()
 	raw, _ := hex.DecodeString(strings.ToLower(i.Preimage.text()))
-	if !proves(raw, h) {
-		return p, true
-	}
-	p.Settled, p.Preimage, p.Received, p.At = true, [32]byte(raw), i.Received.amount(), now.UTC()
+	prove(&p, raw)
 	if at, ok := unixTime(i.PaidAt); ok {
 		p.At = plausible(at, now)
 	}
-	return p, false
+	return p
 }
 
 // over says that nothing more can become of the invoice that was of interest

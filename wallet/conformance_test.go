@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/nip"
 )
 
 // pusher is what the tower needs of a wallet, its optional push included.
@@ -77,6 +78,14 @@ var backends = map[string]func(*testing.T) bench{
 	},
 	"phoenixd": func(t *testing.T) bench {
 		n := newPhoenixNode(t)
+		return bench{wallet: n.wallet(t), pay: n.pay, clock: n.clock}
+	},
+	"nwc": func(t *testing.T) bench {
+		n := newNWCNode(t, nip.NIP44)
+		return bench{wallet: n.wallet(t), pay: n.pay, clock: n.clock}
+	},
+	"nwc by nip04": func(t *testing.T) bench {
+		n := newNWCNode(t, nip.NIP04)
 		return bench{wallet: n.wallet(t), pay: n.pay, clock: n.clock}
 	},
 	"lnaddress": func(t *testing.T) bench {

@@ -43,6 +43,14 @@ func (l *issued) remember(h timmy.Hash) bool {
 	return true
 }
 
+// knows says whether a hash was noted, of late.
+func (l *issued) knows(h timmy.Hash) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.recent[h]
+	return ok
+}
+
 // accept checks a new invoice and refuses a hash that was given out before.
 func (l *issued) accept(bolt11 string, w Want) (timmy.Invoice, error) {
 	inv, err := Check(bolt11, w)

@@ -67,6 +67,23 @@ const (
 	replayWait = 15 * time.Second
 	streamIdle = 5 * time.Minute
 
+	// nwcRead is how long one try of a read may take over Nostr, so that a second
+	// fits into callTimeout: a request that a relay lost is never answered.
+	nwcRead = 4500 * time.Millisecond
+	// nwcExpiry is when a wallet may forget a request; longer than callTimeout, for
+	// clocks differ.
+	nwcExpiry = 60 * time.Second
+	// nwcInfoAge is how long what a wallet says about itself is believed.
+	nwcInfoAge = time.Hour
+	// nwcPage is the most that NIP-47 wallets list at once, and maxNWCPages bounds a
+	// full pass.
+	nwcPage     = 20
+	maxNWCPages = 1000
+	// maxProbeWords bounds the methods of a wallet that are looked at.
+	maxProbeWords = 64
+	// nwcHints is how many notifications may wait; what is over is polled.
+	nwcHints = 256
+
 	// maxReply is the largest answer read from a backend or a price source.
 	maxReply = 1 << 20
 	// maxLoggedReply is how much of a refusal's text is kept for the log.

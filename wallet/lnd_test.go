@@ -33,9 +33,9 @@ func TestLNDCountsOnlyProvenSettlements(t *testing.T) {
 		"cancelled":        {func(m map[string]any) { m["state"] = "CANCELED" }, false, 0},
 		"settled flag":     {func(m map[string]any) { m["state"] = "OPEN"; m["settled"] = true }, false, 0},
 		"state by number":  {func(m map[string]any) { m["state"] = 1 }, false, 0},
-		"no preimage":      {func(m map[string]any) { delete(m, "r_preimage") }, false, 0},
-		"zero preimage":    {func(m map[string]any) { m["r_preimage"] = b64(make([]byte, 32)) }, false, 0},
-		"short preimage":   {func(m map[string]any) { m["r_preimage"] = "AA==" }, false, 0},
+		"no preimage":      {func(m map[string]any) { delete(m, "r_preimage") }, true, 10_000},
+		"zero preimage":    {func(m map[string]any) { m["r_preimage"] = b64(make([]byte, 32)) }, true, 10_000},
+		"short preimage":   {func(m map[string]any) { m["r_preimage"] = "AA==" }, true, 10_000},
 		"overpaid":         {func(m map[string]any) { m["amt_paid_msat"] = "15001" }, true, 15_001},
 		"as a number":      {func(m map[string]any) { m["amt_paid_msat"] = 12_000 }, true, 12_000},
 		"negative":         {func(m map[string]any) { m["amt_paid_msat"] = "-1" }, true, 0},
@@ -58,6 +58,9 @@ func TestLNDCountsOnlyProvenSettlements(t *testing.T) {
 			p, err := l.Lookup(t.Context(), inv.Hash)
 			if err != nil || p.Settled != c.settled || p.Received != c.received {
 				t.Fatalf("Lookup = %+v, %v", p, err)
+			}
+			if p.Unproven != strings.HasSuffix(name, "preimage") || p.Unproven && p.Preimage != [32]byte{} {
+				t.Errorf("unproven: %v, %x", p.Unproven, p.Preimage)
 			}
 			if p.Settled && (p.At.Before(born) || p.At.After(n.clock.now())) {
 				t.Errorf("dated %v", p.At)

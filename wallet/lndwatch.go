@@ -87,7 +87,7 @@ func (l *LND) report(inv lndInvoice, n uint64, settled func(timmy.Payment, timmy
 	if _, ours := refOf(inv.Memo.text()); !ok || !ours {
 		return nil
 	}
-	p := l.payment(inv, h)
+	p := inv.payment(h, l.now())
 	if !p.Settled {
 		return nil
 	}

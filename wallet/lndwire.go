@@ -44,23 +44,21 @@ func base64Hash(v loose) (timmy.Hash, bool) {
 	return timmy.Hash(raw), true
 }
 
-// payment is what the tower is told of an invoice. Only SETTLED counts, and only
-// with the preimage that proves it; unproven says that this one lacks it.
-func (i lndInvoice) payment(h timmy.Hash, now time.Time) (p timmy.Payment, unproven bool) {
-	p = timmy.Payment{Hash: h}
+// payment is what the tower is told of an invoice. Only SETTLED counts; without
+// the preimage that proves it the payment is unproven.
+func (i lndInvoice) payment(h timmy.Hash, now time.Time) timmy.Payment {
+	p := timmy.Payment{Hash: h}
 	p.Ref, _ = refOf(i.Memo.text())
 	if i.State.text() != "SETTLED" {
-		return p, false
+		return p
 	}
+	p.Settled, p.Received, p.At = true, i.PaidMsat.amount(), now.UTC()
 	raw, _ := base64.StdEncoding.DecodeString(i.Preimage.text())
-	if !proves(raw, h) {
-		return p, true
-	}
-	p.Settled, p.Preimage, p.Received, p.At = true, [32]byte(raw), i.PaidMsat.amount(), now.UTC()
+	prove(&p, raw)
 	if n, ok := i.SettleDate.number(); ok {
 		p.At = plausible(time.Unix(n, 0), now)
 	}
-	return p, false
+	return p
 }
 
 // index is the place in the order of settlements; 0: none.

@@ -61,6 +61,14 @@ func proves(preimage []byte, h timmy.Hash) bool {
 	return len(preimage) == 32 && sha256.Sum256(preimage) == h
 }
 
+// prove keeps the preimage of a settled payment, or says that it lacks one that
+// fits: a node that settles knows it.
+func prove(p *timmy.Payment, preimage []byte) {
+	if p.Unproven = !proves(preimage, p.Hash); !p.Unproven {
+		p.Preimage = [32]byte(preimage)
+	}
+}
+
 // plausible is a settlement date, or now where the backend's cannot be.
 func plausible(at, now time.Time) time.Time {
 	if at.After(now) || now.Sub(at) > 366*24*time.Hour {

@@ -35,7 +35,7 @@ func (p *Phoenixd) Watch(ctx context.Context, from timmy.Cursor, settled func(ti
 	defer stop(nil)
 	go keepAlive(ctx, conn, stop)
 	// Nothing here moves the cursor: the list is not in the order of payment.
-	if err := p.each(ctx, p.begin(from), settled); err != nil {
+	if err := p.each(ctx, begin(from, p.now()), settled); err != nil {
 		return fmt.Errorf("catching up: %w", err)
 	}
 	for {
@@ -52,8 +52,7 @@ func (p *Phoenixd) Watch(ctx context.Context, from timmy.Cursor, settled func(ti
 // begin is from when on payments are listed: a little before the cursor, for
 // payments may complete out of order, and never later than now, for clocks are
 // set back.
-func (p *Phoenixd) begin(from timmy.Cursor) time.Time {
-	now := p.now()
+func begin(from timmy.Cursor, now time.Time) time.Time {
 	ms, err := strconv.ParseInt(string(from), 10, 64)
 	if err != nil || ms <= 0 {
 		return now.Add(-listSlack)

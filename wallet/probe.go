@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+
+	"github.com/timmy-tower/timmy/nip"
 )
 
 // ProbeRef begins the reference of an invoice that only tries a wallet out. The
@@ -105,10 +107,26 @@ func refused(err error, need string) string {
 		strings.Contains(text, "cannot get macaroon"), strings.Contains(text, "Wallet not found"):
 		return "the key is not one of this server: it was revoked, or is another's"
 	}
+	if e, ok := errors.AsType[*nip.WalletError](err); ok {
+		return walletRefused(e, need)
+	}
 	if e, ok := errors.AsType[*status](err); ok && (e.code == http.StatusUnauthorized || e.code == http.StatusForbidden) {
 		return "the server refuses the key: it needs " + need
 	}
 	return oneLine(text)
+}
+
+// walletRefused says in plain words what a refusal of NIP-47 means.
+func walletRefused(e *nip.WalletError, need string) string {
+	switch e.Code {
+	case nip.WalletUnauthorized:
+		return "the wallet does not know this connection: it was revoked or has expired. Make a new one"
+	case nip.WalletRestricted, nip.WalletNotImpl:
+		return "the connection does not allow it: it needs " + need
+	case nip.WalletRateLimited, nip.WalletQuota:
+		return "the wallet limits how often it may be asked: try again later"
+	}
+	return oneLine("the wallet says " + e.Error())
 }
 
 func oneLine(s string) string { return cut(strings.Join(strings.Fields(s), " "), maxLoggedReply) }

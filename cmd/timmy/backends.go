@@ -23,6 +23,7 @@ const (
 	walletLND       = "lnd"
 	walletCLN       = "cln"
 	walletPhoenixd  = "phoenixd"
+	walletNWC       = "nwc"
 	walletLNAddress = "lnaddress"
 	modelOpenAI     = "openai"
 )
@@ -51,6 +52,14 @@ func (w walletPart) settler() func(context.Context, string) error {
 		_, err := w.fake.Pay(ctx, bolt11, 0)
 		return err
 	}
+}
+
+// run keeps the wallets going that have connections of their own; nil: nothing to do.
+func (w walletPart) run() func(context.Context) error {
+	if r, ok := w.Wallet.(interface{ Run(context.Context) error }); ok {
+		return r.Run
+	}
+	return nil
 }
 
 // close closes the wallets that have files.
@@ -117,7 +126,7 @@ func ledgerOptions(c *Config, env Env, log *slog.Logger) ledger.Options {
 		Log: log, Now: env.Now, Rand: env.Rand, Grade: tower.Grade,
 		SessionExpiry: time.Duration(s.ExpiryHours) * time.Hour,
 		MinBalance:    timmy.FromSats(s.MinBalance), MinDeposit: timmy.FromSats(s.MinDeposit), MaxDeposit: timmy.FromSats(s.MaxDeposit),
-		PoolShare: c.Pool.Share * 10_000,
+		PoolShare: c.Pool.Share * 10_000, Wallet: walletName(c),
 	}
 }
 

@@ -137,6 +137,9 @@ func (p *parts) startPipes(s *stage) {
 	s.run("relay client", p.client.Run)
 	s.run("housekeeping", p.keepHouse)
 	s.run("sealer", p.sealer.Run)
+	if run := p.wallet.run(); run != nil {
+		s.run("wallet", run)
+	}
 	if p.rates.run != nil {
 		s.run("bitcoin price", p.rates.run)
 	}

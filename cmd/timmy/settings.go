@@ -48,7 +48,7 @@ type ModelSettings struct {
 
 // WalletSettings is where Lightning payments arrive.
 type WalletSettings struct {
-	Kind      string `toml:"kind" env:"TIMMY_WALLET" flag:"wallet" default:"fake" oneof:"fake lnbits lnd cln phoenixd lnaddress" doc:"the wallet that is paid; fake makes regtest invoices that anybody can settle, for trying out"`
+	Kind      string `toml:"kind" env:"TIMMY_WALLET" flag:"wallet" default:"fake" oneof:"fake lnbits lnd cln phoenixd nwc lnaddress" doc:"the wallet that is paid; fake makes regtest invoices that anybody can settle, for trying out"`
 	Network   string `toml:"network" env:"TIMMY_NETWORK" flag:"network" oneof:"mainnet testnet signet regtest simnet" doc:"network of the wallet; empty: regtest for fake, mainnet for all others"`
 	LNbitsURL string `toml:"lnbits_url" env:"TIMMY_LNBITS_URL" flag:"lnbits-url" doc:"address of the LNbits server"`
 	LNbitsKey Secret `toml:"-" env:"TIMMY_LNBITS_KEY" doc:"invoice key of the LNbits wallet"`
@@ -67,6 +67,9 @@ type WalletSettings struct {
 	PhoenixdURL      string `toml:"phoenixd_url" env:"TIMMY_PHOENIXD_URL" flag:"phoenixd-url" default:"http://127.0.0.1:9740" doc:"address of phoenixd"`
 	PhoenixdPassword Secret `toml:"-" env:"TIMMY_PHOENIXD_PASSWORD" doc:"http-password-limited-access of phoenix.conf"`
 	PhoenixdPassFile string `toml:"phoenixd_password_file" env:"TIMMY_PHOENIXD_PASSWORD_FILE" flag:"phoenixd-password-file" doc:"file that holds the password"`
+
+	NWC     Secret `toml:"-" env:"TIMMY_NWC" doc:"Nostr Wallet Connect string (nostr+walletconnect://…) that allows to make and look up invoices"`
+	NWCFile string `toml:"nwc_file" env:"TIMMY_NWC_FILE" flag:"nwc-file" doc:"file that holds the Nostr Wallet Connect string"`
 
 	LNAddress string `toml:"lnaddress" env:"TIMMY_LNADDRESS" flag:"lnaddress" max:"256" doc:"lightning address (name@host) of a provider that is paid for the tower; without zaps"`
 }

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/timmy-tower/timmy/nip"
+)
 
 // checkWallet refuses a fake wallet on mainnet: its invoices would look like
 // real ones and take nobody's money.
@@ -13,6 +17,7 @@ func (c *Config) checkWallet() error {
 		{&w.LNbitsKey, w.KeyFile, "TIMMY_LNBITS_KEY"},
 		{&w.CLNRune, w.CLNRuneFile, "TIMMY_CLN_RUNE"},
 		{&w.PhoenixdPassword, w.PhoenixdPassFile, "TIMMY_PHOENIXD_PASSWORD"},
+		{&w.NWC, w.NWCFile, "TIMMY_NWC"},
 	} {
 		var err error
 		if *s.secret, err = c.secret(*s.secret, s.file, s.variable); err != nil {
@@ -41,7 +46,35 @@ func (c *Config) checkWallet() error {
 			}
 		}
 	}
+	if w.Kind == walletNWC {
+		if _, err := nip.ParseWalletURI(w.NWC.Reveal()); err != nil {
+			return c.bad("TIMMY_NWC", err)
+		}
+	}
 	return nil
+}
+
+// walletName tells one wallet from another, so that each is watched from its own
+// place. It holds no secret.
+func walletName(c *Config) string {
+	w := &c.Wallet
+	switch w.Kind {
+	case walletLNbits:
+		return w.Kind + " " + w.LNbitsURL
+	case walletLND:
+		return w.Kind + " " + w.LNDURL
+	case walletCLN:
+		return w.Kind + " " + w.CLNURL
+	case walletPhoenixd:
+		return w.Kind + " " + w.PhoenixdURL
+	case walletNWC:
+		if u, err := nip.ParseWalletURI(w.NWC.Reveal()); err == nil {
+			return w.Kind + " " + u.Wallet.String()
+		}
+	case walletLNAddress:
+		return w.Kind + " " + w.LNAddress
+	}
+	return w.Kind
 }
 
 // need is a setting that a wallet cannot do without.
@@ -62,6 +95,8 @@ func (w *WalletSettings) needs() []need {
 		return []need{{"TIMMY_CLN_URL", w.CLNURL != "", w.CLNURL}, {"TIMMY_CLN_RUNE", w.CLNRune.IsSet(), ""}}
 	case walletPhoenixd:
 		return []need{{"TIMMY_PHOENIXD_URL", w.PhoenixdURL != "", w.PhoenixdURL}, {"TIMMY_PHOENIXD_PASSWORD", w.PhoenixdPassword.IsSet(), ""}}
+	case walletNWC:
+		return []need{{"TIMMY_NWC", w.NWC.IsSet(), ""}}
 	case walletLNAddress:
 		return []need{{"TIMMY_LNADDRESS", strings.Contains(w.LNAddress, "@"), ""}}
 	}

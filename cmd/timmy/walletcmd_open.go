@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
+	"github.com/timmy-tower/timmy/nip"
+	"github.com/timmy-tower/timmy/relay"
 	"github.com/timmy-tower/timmy/tower"
 	"github.com/timmy-tower/timmy/wallet"
 )
@@ -39,6 +43,8 @@ func openRealWallet(c *Config, env Env, log *slog.Logger, path string) (tower.Wa
 		return wallet.NewPhoenixd(wallet.PhoenixdConfig{
 			URL: w.PhoenixdURL, Password: w.PhoenixdPassword.Reveal(), Network: network, Now: env.Now, Log: log,
 		})
+	case walletNWC:
+		return openNWC(c, network, env, log)
 	case walletLNAddress:
 		return wallet.OpenLNAddress(wallet.LNAddressConfig{
 			Address: strings.ToLower(w.LNAddress), Path: path, Network: network, Now: env.Now, Log: log,
@@ -60,6 +66,39 @@ func openLND(c *Config, network wallet.Network, env Env, log *slog.Logger) (towe
 	return wallet.NewLND(wallet.LNDConfig{
 		URL: w.LNDURL, Macaroon: macaroon, Cert: cert, Public: !w.LNDPrivate, Network: network, Now: env.Now, Log: log,
 	})
+}
+
+// nwcBackoff is how long a relay of the wallet is left alone that failed: money
+// waits for it.
+const nwcBackoff = 10 * time.Second
+
+// nwcPart is the wallet and a relay client of its own, which identifies itself by
+// the connection's key and never by the tower's. The operator chose the relay, so
+// it may be at home.
+type nwcPart struct {
+	*wallet.NWC
+	client *relay.Client
+}
+
+// Run closes idle connections.
+func (p nwcPart) Run(ctx context.Context) error { return p.client.Run(ctx) }
+
+func openNWC(c *Config, network wallet.Network, env Env, log *slog.Logger) (tower.Wallet, error) {
+	uri, err := nip.ParseWalletURI(c.Wallet.NWC.Reveal())
+	if err != nil {
+		return nil, c.bad("TIMMY_NWC", err)
+	}
+	client := relay.NewClient(relay.ClientConfig{MaxBackoff: nwcBackoff, DialOptions: relay.DialOptions{
+		AllowPrivate: true, Now: env.Now, Log: log,
+		Auth: func(url, challenge string) (*nostrEvent, error) {
+			return nip.Auth(uri.Key, url, challenge, env.Now())
+		},
+	}})
+	w, err := wallet.NewNWC(wallet.NWCConfig{URI: uri, Relays: client, Network: network, Now: env.Now, Rand: env.Rand, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return nwcPart{w, client}, nil
 }
 
 // certificate reads the file of a certificate, if one is named.
