@@ -55,19 +55,6 @@ func (l *Ledger) Credit(ctx context.Context, p timmy.Payment, next timmy.Cursor)
 	return credit, nil
 }
 
-func (l *Ledger) count(c timmy.Credit) {
-	switch c {
-	case timmy.CreditApplied:
-		l.stats.applied.Add(1)
-	case timmy.CreditReplayed:
-		l.stats.replayed.Add(1)
-	case timmy.CreditUnknown:
-		l.stats.unknown.Add(1)
-	case timmy.CreditRefused:
-		l.stats.refused.Add(1)
-	}
-}
-
 // nameOf is the payment's name in the books.
 func nameOf(p timmy.Payment) string {
 	if p.Hash.IsZero() {

@@ -24,3 +24,16 @@ func (l *Ledger) Cursor(ctx context.Context) (c timmy.Cursor, err error) {
 	})
 	return c, err
 }
+
+func (l *Ledger) count(c timmy.Credit) {
+	switch c {
+	case timmy.CreditApplied:
+		l.stats.applied.Add(1)
+	case timmy.CreditReplayed:
+		l.stats.replayed.Add(1)
+	case timmy.CreditUnknown:
+		l.stats.unknown.Add(1)
+	case timmy.CreditRefused:
+		l.stats.refused.Add(1)
+	}
+}
