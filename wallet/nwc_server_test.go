@@ -158,15 +158,16 @@ func (n *nwcNode) serve(ev *nostr.Event) *nostr.Event {
 	n.mu.Lock()
 	n.asked[method]++
 	n.lastTag = ev.Tags
-	drop, refuse, garble := n.drop, n.refuse, n.garble
-	n.mu.Unlock()
-	if drop != nil && drop(method) {
-		return nil
-	}
+	garble := n.garble
+	dropped := n.drop != nil && n.drop(method)
 	var result any
 	var no *nip.WalletError
-	if refuse != nil {
-		no = refuse(method)
+	if n.refuse != nil && !dropped {
+		no = n.refuse(method)
+	}
+	n.mu.Unlock()
+	if dropped {
+		return nil
 	}
 	if no == nil {
 		result, no = n.answer(method, params)
@@ -229,7 +230,10 @@ func (n *nwcNode) make(params map[string]any) (any, *nip.WalletError) {
 		_, _ = hex.Decode(top.DescriptionHash[:], []byte(s))
 	}
 	meta, _ := json.Marshal(params["metadata"])
-	if !n.meta {
+	n.mu.Lock()
+	kept := n.meta
+	n.mu.Unlock()
+	if !kept {
 		meta = nil
 	}
 	inv, err := n.issue(top, top.Memo+"\x00"+string(meta), time.Duration(params["expiry"].(float64))*time.Second)
@@ -325,4 +329,11 @@ func (n *nwcNode) listening() {
 		}
 	}
 	n.t.Error("nobody subscribes")
+}
+
+// times is how often a method was asked for.
+func (n *nwcNode) times(method string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked[method]
 }

@@ -220,7 +220,7 @@ func TestNWCFaults(t *testing.T) {
 			if timmy.CodeOf(err) != timmy.Unavailable || strings.Contains(err.Error(), n.uri.Key.Secret()) {
 				t.Fatalf("Issue = %v", err)
 			}
-			if made := n.asked["make_invoice"]; made > 2*2 {
+			if made := n.times("make_invoice"); made > 2*2 {
 				t.Errorf("an invoice was asked for %d times", made)
 			}
 			for range 3 {
@@ -267,6 +267,8 @@ func TestNWCOneRelayIsEnough(t *testing.T) {
 	if _, err := n.wallet(t).Issue(t.Context(), "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 0); err != nil {
 		t.Fatal(err)
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.lastTag.GetFirst([]string{"expiration"}) == nil {
 		t.Error("the request never expires")
 	}
@@ -343,7 +345,9 @@ func TestNWCProbeNamesWhatIsMissing(t *testing.T) {
 	if r := n.wallet(t).Probe(t.Context()); r.Findings[len(r.Findings)-1].What != "encryption" {
 		t.Errorf("NIP-04 alone: %+v", r.Findings)
 	}
-	n.refuse = func(string) *nip.WalletError { return &nip.WalletError{Code: nip.WalletUnauthorized} }
+	n.set(func() {
+		n.refuse = func(string) *nip.WalletError { return &nip.WalletError{Code: nip.WalletUnauthorized} }
+	})
 	if r := n.wallet(t).Probe(t.Context()); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text, "revoked") {
 		t.Errorf("revoked: %+v", r.Findings)
 	}
@@ -369,8 +373,8 @@ func TestNWCLearnsAnotherEncryption(t *testing.T) {
 			}
 		})
 	}
-	if n.asked["lookup_invoice"] < 3 {
-		t.Errorf("asked %v", n.asked)
+	if times := n.times("lookup_invoice"); times < 3 {
+		t.Errorf("asked %d times", times)
 	}
 }
 

@@ -23,6 +23,9 @@ func TestWalletTestSaysWhatIsMissing(t *testing.T) {
 	cln := []string{"TIMMY_WALLET=cln", "TIMMY_CLN_RUNE=planted"}
 	phoenixd := []string{"TIMMY_WALLET=phoenixd", "TIMMY_PHOENIXD_PASSWORD=planted"}
 	lnbits := []string{"TIMMY_WALLET=lnbits", "TIMMY_LNBITS_KEY=planted"}
+	const key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+	secret := strings.Repeat("3", 64)
+	nwc := []string{"TIMMY_WALLET=nwc", "TIMMY_NWC=nostr+walletconnect://" + key + "?relay=ws://127.0.0.1:1&secret=" + secret}
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	state := func(s string) http.HandlerFunc {
@@ -50,6 +53,7 @@ func TestWalletTestSaysWhatIsMissing(t *testing.T) {
 		"cln rune":       {append(cln, "TIMMY_CLN_URL="+srv.URL), says(403, `{"code":1501,"message":"Not authorized: Not derived from master"}`), "the key is not one of this server"},
 		"cln method":     {append(cln, "TIMMY_CLN_URL="+srv.URL), says(401, `{"code":1502,"message":"Not permitted: method not in list"}`), "needs the method getinfo"},
 		"phoenixd":       {append(phoenixd, "TIMMY_PHOENIXD_URL="+srv.URL), says(401, "Invalid authentication (use basic auth)"), "the key is not one of this server"},
+		"nwc":            {nwc, nil, "nothing is heard of the wallet at its relay"},
 		"lnbits":         {append(lnbits, "TIMMY_LNBITS_URL="+srv.URL), says(404, `{"detail":"Wallet not found."}`), "the key is not one of this server"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +64,7 @@ func TestWalletTestSaysWhatIsMissing(t *testing.T) {
 			if got.code != exitFailed || !strings.Contains(got.stdout, "missing") || !strings.Contains(got.stdout, c.want) {
 				t.Errorf("exit %d\n%s%s", got.code, got.stdout, got.stderr)
 			}
-			if strings.Contains(got.stdout+got.stderr, "planted") {
+			if strings.Contains(got.stdout+got.stderr, "planted") || strings.Contains(got.stdout+got.stderr, secret) {
 				t.Errorf("the key is shown:\n%s%s", got.stdout, got.stderr)
 			}
 		})
@@ -82,5 +86,17 @@ func TestWalletCommandsWorkOnAFreshMachine(t *testing.T) {
 	}
 	if got := runWith(t, []string{dir}, "wallet", "invoice", "1e3"); got.code != exitUsage {
 		t.Errorf("invoice 1e3: exit %d", got.code)
+	}
+}
+
+// TestABadConnectionStringIsNotRepeated excludes a tower that starts with a wallet it
+// cannot reach, and a spending secret that a typing error puts into a log.
+func TestABadConnectionStringIsNotRepeated(t *testing.T) {
+	secret := strings.Repeat("3", 64)
+	for _, text := range []string{"", "nostr+walletconnect://abc?relay=wss://a.example&secret=" + secret, "https://a.example/?secret=" + secret} {
+		got := runWith(t, []string{"TIMMY_DATA_DIR=" + t.TempDir(), "TIMMY_WALLET=nwc", "TIMMY_NWC=" + text}, "wallet", "test")
+		if got.code == exitOK || !strings.Contains(got.stderr, "TIMMY_NWC") || strings.Contains(got.stdout+got.stderr, secret) {
+			t.Errorf("exit %d\n%s%s", got.code, got.stdout, got.stderr)
+		}
 	}
 }
