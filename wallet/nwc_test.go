@@ -269,7 +269,7 @@ func TestNWCOneRelayIsEnough(t *testing.T) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.lastTag.GetFirst([]string{"expiration"}) == nil {
+	if n.lastTag.Find("expiration") == nil {
 		t.Error("the request never expires")
 	}
 }
