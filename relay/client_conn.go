@@ -243,14 +243,26 @@ func (c *Conn) queue(m relayMsg) {
 	}
 }
 
-// write sends one message. A writer that is stuck ends with ctx, and takes the
-// connection with it.
+// write sends one message. A writer that is stuck ends at ctx's deadline, ten
+// seconds at the most, and takes the connection with it. ctx being cancelled does
+// not end a write that has begun: half a frame would cost everybody who shares the
+// connection, and the answer that a caller had waited for may come before the
+// write that asked for it has returned.
 func (c *Conn) write(ctx context.Context, parts ...any) error {
 	data, err := json.Marshal(parts)
 	if err != nil {
 		return fmt.Errorf("writing to %s: %w", c.url, err)
 	}
-	if err := c.ws.Write(ctx, websocket.MessageText, data); err != nil {
+	if ctx.Err() != nil {
+		return c.broken(ctx, ctx.Err())
+	}
+	last := time.Now().Add(clientPublishTimeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(last) {
+		last = deadline
+	}
+	whole, cancel := context.WithDeadline(context.WithoutCancel(ctx), last)
+	defer cancel()
+	if err := c.ws.Write(whole, websocket.MessageText, data); err != nil {
 		return c.broken(ctx, err)
 	}
 	return nil
