@@ -62,16 +62,18 @@ func (g *guest) event(items []json.RawMessage) error {
 			return err
 		}
 	}
-	if err := g.send("OK", ev.ID, false, err.Error()); err != nil {
-		return err
-	}
-	if isForged(err) && g.r.doors.strike(g.from) {
-		return g.refuse(websocket.StatusPolicyViolation, "rate-limited: too many invalid signatures")
-	}
-	return nil
+	return g.refuseEvent(ev.ID, err)
 }
 
-func isForged(err error) bool { return errors.Is(err, nip.ErrSignature) }
+// refuseEvent tells a guest why. A bad signature is counted before the answer:
+// who hangs up as soon as it comes is counted too.
+func (g *guest) refuseEvent(id string, why error) error {
+	out := errors.Is(why, nip.ErrSignature) && g.r.doors.strike(g.from)
+	if err := g.send("OK", id, false, why.Error()); err != nil || !out {
+		return err
+	}
+	return g.refuse(websocket.StatusPolicyViolation, "rate-limited: too many invalid signatures")
+}
 
 // take is the way of an event from the socket to the disk. What is cheap to
 // check comes first; the inbox comes before the store, so that an event whose
@@ -137,13 +139,7 @@ func (g *guest) auth(items []json.RawMessage) error {
 		return err
 	}
 	if err := g.verifyAuth(ev); err != nil {
-		if err := g.send("OK", ev.ID, false, err.Error()); err != nil {
-			return err
-		}
-		if isForged(err) && g.r.doors.strike(g.from) {
-			return g.refuse(websocket.StatusPolicyViolation, "rate-limited: too many invalid signatures")
-		}
-		return nil
+		return g.refuseEvent(ev.ID, err)
 	}
 	keys := g.authed()
 	if !slices.Contains(keys, ev.PubKey) {
