@@ -117,7 +117,7 @@ func TestFourTowersShareTheQueue(t *testing.T) {
 	for i := range askers {
 		f.give(timmy.UserAccount(key(byte(i))), 1000*sat)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	a := &answers{of: map[timmy.RequestID]int{}}
 	var wg sync.WaitGroup

@@ -39,7 +39,7 @@ func TestAskListensBeforeItAsks(t *testing.T) {
 	for i := range 20 {
 		ev := signed(t, newKey(t), 23194, fmt.Sprint(i))
 		f := nostr.Filter{Kinds: []int{23195}, Authors: []string{them.Public().String()}, Tags: nostr.TagMap{"e": {ev.ID}}}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		got := 0
 		err := c.Ask(ctx, s.url, f, ev, func(*nostr.Event) bool { got++; return true })
 		cancel()
@@ -60,7 +60,7 @@ func TestAskWithoutAnAnswerEnds(t *testing.T) {
 	ev := signed(t, newKey(t), 23194, "x")
 	f := nostr.Filter{Kinds: []int{23195}}
 	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		err := c.Ask(ctx, s.url, f, ev, func(*nostr.Event) bool { return true })
 		cancel()
 		if !errors.Is(err, ErrSilent) {
@@ -79,7 +79,7 @@ func TestAskWithoutAnAnswerEnds(t *testing.T) {
 	})
 	start := time.Now()
 	err := c.Ask(t.Context(), refusing.url, f, ev, func(*nostr.Event) bool { return true })
-	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Reason != "mute: nobody listens" || time.Since(start) > 5*time.Second {
+	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Reason != "mute: nobody listens" || time.Since(start) > 8*time.Second {
 		t.Errorf("refused: %v", err)
 	}
 }

@@ -27,7 +27,7 @@ func TestADirectMessageIsAnswered(t *testing.T) {
 	o.tower, o.asker = tower, asker
 	o.run(t)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	auth := func(k nip.Key) func(string, string) (*nostr.Event, error) {
 		return func(_, challenge string) (*nostr.Event, error) { return nip.Auth(k, testURL, challenge, time.Now()) }

@@ -101,7 +101,7 @@ func TestPolicyRefusesExactly(t *testing.T) {
 		ok   bool
 		want string
 	}{
-		{"58a", signedAt(t, k, now.Add(902*time.Second), 1, ""), false, "invalid: created_at is too far in the future"},
+		{"58a", signedAt(t, k, now.Add(930*time.Second), 1, ""), false, "invalid: created_at is too far in the future"},
 		{"58b", signedAt(t, k, now.Add(-4*365*24*time.Hour), 1, ""), false, "invalid: created_at is too old"},
 		{"58c", signedAt(t, k, now.Add(800*time.Second), 1, ""), true, ""},
 		{"67a", signed(t, k, 1, "", nostr.Tag{"expiration", unix(-time.Minute)}), false, "invalid: event expired"},

@@ -137,7 +137,7 @@ type peer struct {
 
 func (s *site) dial(t testing.TB) *peer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, s.url, nil)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *site) dial(t testing.TB) *peer {
 
 func (p *peer) send(frame string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := p.ws.Write(ctx, websocket.MessageText, []byte(frame)); err != nil {
 		p.t.Fatalf("sending %.60s: %v", frame, err)
@@ -172,7 +172,7 @@ func (p *peer) next(wait time.Duration) (string, error) {
 
 func (p *peer) read() string {
 	p.t.Helper()
-	s, err := p.next(10 * time.Second)
+	s, err := p.next(time.Minute)
 	if err != nil {
 		p.t.Fatalf("reading: %v", err)
 	}
@@ -192,7 +192,7 @@ func (p *peer) expect(want ...string) {
 func (p *peer) closed(code websocket.StatusCode) {
 	p.t.Helper()
 	for {
-		s, err := p.next(20 * time.Second)
+		s, err := p.next(time.Minute)
 		if err == nil {
 			p.t.Logf("before the end: %.100s", s)
 			continue

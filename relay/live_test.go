@@ -23,7 +23,7 @@ func TestStalledReaderDelaysNobody(t *testing.T) {
 	for range stalled {
 		stall(t, s)
 	}
-	for deadline := time.Now().Add(5 * time.Second); s.Stats().Subscriptions < stalled; {
+	for deadline := time.Now().Add(time.Minute); s.Stats().Subscriptions < stalled; {
 		if time.Now().After(deadline) {
 			t.Fatal("the stalled readers did not subscribe")
 		}
@@ -45,7 +45,7 @@ func TestStalledReaderDelaysNobody(t *testing.T) {
 			t.Fatalf("event %d: got %.100s", i, got)
 		}
 	}
-	if slowest > time.Second {
+	if slowest > 5*time.Second {
 		t.Errorf("slowest publish took %v", slowest)
 	}
 	for deadline := time.Now().Add(15 * time.Second); s.Stats().Connections > 2; {
@@ -203,7 +203,7 @@ func TestDispatchUnderRace(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for deadline := time.Now().Add(5 * time.Second); s.Stats().Connections > 0 || s.live.size() > 0; {
+	for deadline := time.Now().Add(time.Minute); s.Stats().Connections > 0 || s.live.size() > 0; {
 		if time.Now().After(deadline) {
 			t.Fatalf("left: %+v", s.Stats())
 		}

@@ -55,7 +55,7 @@ func next(t *testing.T, lines <-chan string) string {
 			t.Fatal("the stream ended")
 		}
 		return l
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no event")
 		return ""
 	}
@@ -127,7 +127,7 @@ func TestFollowersAreCounted(t *testing.T) {
 	}
 	d.want(d.call("GET", "/sessions/"+id+"/events", "", auth), 429, "")
 	stop()
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		d.api.streams.mu.Lock()
 		n := d.api.streams.total
 		d.api.streams.mu.Unlock()

@@ -48,6 +48,10 @@ type bench struct {
 	pay    func(bolt11 string, received timmy.Msat)
 	clock  *clock
 
+	// listening waits until the backend has the wallet as a listener; nil: it tells
+	// a late one what it missed.
+	listening func()
+
 	// bound is a lightning address: the provider describes the invoice and says how
 	// long it lives, tells no amount, and does not push.
 	bound bool
@@ -66,7 +70,7 @@ var backends = map[string]func(*testing.T) bench{
 	},
 	"lnbits": func(t *testing.T) bench {
 		s := newServer(t)
-		return bench{wallet: s.wallet(t), pay: s.pay, clock: s.clock}
+		return bench{wallet: s.wallet(t), pay: s.pay, clock: s.clock, listening: s.listening}
 	},
 	"lnd": func(t *testing.T) bench {
 		n := newLNDNode(t)
@@ -82,11 +86,11 @@ var backends = map[string]func(*testing.T) bench{
 	},
 	"nwc": func(t *testing.T) bench {
 		n := newNWCNode(t, nip.NIP44)
-		return bench{wallet: n.wallet(t), pay: n.pay, clock: n.clock}
+		return bench{wallet: n.wallet(t), pay: n.pay, clock: n.clock, listening: n.listening}
 	},
 	"nwc by nip04": func(t *testing.T) bench {
 		n := newNWCNode(t, nip.NIP04)
-		return bench{wallet: n.wallet(t), pay: n.pay, clock: n.clock}
+		return bench{wallet: n.wallet(t), pay: n.pay, clock: n.clock, listening: n.listening}
 	},
 	"lnaddress": func(t *testing.T) bench {
 		n := newProvider(t)
@@ -95,7 +99,7 @@ var backends = map[string]func(*testing.T) bench{
 	"lnbits legacy": func(t *testing.T) bench {
 		s := newServer(t)
 		s.legacy = true
-		return bench{wallet: s.wallet(t), pay: s.pay, clock: s.clock}
+		return bench{wallet: s.wallet(t), pay: s.pay, clock: s.clock, listening: s.listening}
 	},
 }
 
@@ -222,14 +226,16 @@ func TestWatchReportsEachPayment(t *testing.T) {
 		if b.bound {
 			return
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		got := make(chan timmy.Payment, 16)
 		ended := make(chan error, 1)
 		go func() {
 			ended <- b.wallet.Watch(ctx, "", func(p timmy.Payment, _ timmy.Cursor) error { got <- p; return nil })
 		}()
-		time.Sleep(50 * time.Millisecond) // LNbits pushes to whoever listens
+		if b.listening != nil {
+			b.listening()
+		}
 		for i := range 5 {
 			inv, err := b.wallet.Issue(ctx, fmt.Sprint("r-", i), timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
 			if err != nil {
@@ -259,14 +265,16 @@ func TestWatchStopsWhenTheBookFails(t *testing.T) {
 		if b.bound {
 			return
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		busy := errors.New("database is busy")
 		ended := make(chan error, 1)
 		go func() {
 			ended <- b.wallet.Watch(ctx, "", func(timmy.Payment, timmy.Cursor) error { return busy })
 		}()
-		time.Sleep(50 * time.Millisecond)
+		if b.listening != nil {
+			b.listening()
+		}
 		inv, err := b.wallet.Issue(ctx, "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
 		if err != nil {
 			t.Fatal(err)

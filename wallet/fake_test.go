@@ -152,9 +152,19 @@ func TestWatchReplaysFromTheCursor(t *testing.T) {
 	f.Close()
 	g := openFake(t, path, c)
 	for from, want := range map[timmy.Cursor]int{"": 10, "0": 10, "1": 9, "7": 3, "10": 0, "11": 10, "-1": 10, "x": 10, "99999999999999999999": 10} {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		more := time.AfterFunc(time.Minute, cancel) // for what must not come
+		if want == 0 {
+			more.Reset(50 * time.Millisecond)
+		}
 		n, last := 0, timmy.Cursor("")
-		_ = g.Watch(ctx, from, func(_ timmy.Payment, next timmy.Cursor) error { n++; last = next; return nil })
+		_ = g.Watch(ctx, from, func(_ timmy.Payment, next timmy.Cursor) error {
+			if n++; n == want {
+				more.Reset(50 * time.Millisecond)
+			}
+			last = next
+			return nil
+		})
 		cancel()
 		if n != want || n > 0 && last != "10" {
 			t.Errorf("from %q: %d payments up to %q, want %d", from, n, last, want)

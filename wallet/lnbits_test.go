@@ -256,7 +256,7 @@ func TestLNbitsHangEndsInTime(t *testing.T) {
 	}
 	start := time.Now()
 	_, err = l.Issue(t.Context(), "r", timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
-	if timmy.CodeOf(err) != timmy.Unavailable || time.Since(start) > callTimeout+time.Second {
+	if timmy.CodeOf(err) != timmy.Unavailable || time.Since(start) > 2*callTimeout {
 		t.Errorf("Issue = %v after %v", err, time.Since(start))
 	}
 }
@@ -270,14 +270,14 @@ func TestHintsAreOnlyHints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got := make(chan timmy.Payment, 16)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- l.Watch(ctx, "", func(p timmy.Payment, _ timmy.Cursor) error { got <- p; return nil })
 	}()
-	time.Sleep(50 * time.Millisecond)
+	s.listening()
 	before := s.calls.Load()
 	for i := range 200 {
 		s.push(`{"payment":{"payment_hash":"` + timmy.Hash{byte(i), 9}.String() + `","status":"success"}}`)

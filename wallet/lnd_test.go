@@ -206,7 +206,7 @@ func TestLNDReplaysWhatWasMissed(t *testing.T) {
 			select {
 			case p := <-got:
 				delete(seen, p.Hash)
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("round %d: %d payments were not reported", round, len(seen))
 			}
 		}

@@ -165,7 +165,7 @@ func await(t *testing.T, got <-chan timmy.Payment, want map[timmy.Hash]bool) {
 	for h := range want {
 		left[h] = true
 	}
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for len(left) > 0 {
 		select {
 		case p := <-got:

@@ -320,7 +320,7 @@ func (n *nwcNode) pay(bolt11 string, received timmy.Msat) {
 
 // listening waits until both relays have a subscription.
 func (n *nwcNode) listening() {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		n.mu.Lock()
 		k := len(n.subs)
 		n.mu.Unlock()

@@ -113,7 +113,7 @@ func TestPhoenixdCatchesUp(t *testing.T) {
 			select {
 			case p := <-got:
 				delete(want, p.Hash)
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("round %d: %d were not reported", round, len(want))
 			}
 		}

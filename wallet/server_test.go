@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -192,6 +193,19 @@ func (s *server) socket(w http.ResponseWriter, r *http.Request) {
 	_, _, _ = c.Read(r.Context())
 	s.set(func() { delete(s.sockets, c) })
 	c.CloseNow()
+}
+
+// listening waits until the wallet has its socket open.
+func (s *server) listening() {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.sockets)
+		s.mu.Unlock()
+		if n > 0 {
+			return
+		}
+	}
+	s.t.Error("nobody listens")
 }
 
 // push writes a frame to whoever listens.
