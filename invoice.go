@@ -57,10 +57,11 @@ type InvoiceStatus struct {
 // Purpose says why an invoice exists.
 type Purpose string
 
-// The purposes. A session has at most one open deposit and one open top-up.
+// The purposes. A session has at most one open deposit, top-up and challenge.
 const (
 	ForDeposit Purpose = "deposit" // activates a session
 	ForTopUp   Purpose = "topup"   // of a session
+	ForAsk     Purpose = "ask"     // of a session, whatever its state: an L402 challenge to who has its token
 	ForRequest Purpose = "request" // a parked request runs when it is paid
 	ForZap     Purpose = "zap"     // NIP-57: a receipt is due
 	ForPay     Purpose = "pay"     // LNURL-pay without a zap, and /topup

@@ -8,6 +8,7 @@ import "testing"
 func TestAskPayAnswerByNIP17(t *testing.T)     { scenario(t, "nip17.mjs") }
 func TestAskPayAnswerByNIP04(t *testing.T)     { scenario(t, "nip04.mjs") }
 func TestZapGrowsTheBalanceOnce(t *testing.T)  { scenario(t, "zap.mjs") }
+func TestL402PaysAndAsks(t *testing.T)         { scenario(t, "l402.mjs") }
 func TestNobodyReadsMailOfOthers(t *testing.T) { scenario(t, "rights.mjs") }
 func TestAskPayAnswerWithNDK(t *testing.T)     { scenario(t, "ndk.mjs") }
 

@@ -115,6 +115,43 @@ func TestLateMoneyRevivesASession(t *testing.T) {
 	f.verify()
 }
 
+// Excludes: an L402 challenge that strands what is left in a session whose time is
+// over, makes an invoice a call, or is told as somebody's top-up.
+func TestAChallengeRevivesASession(t *testing.T) {
+	f := newFix(t)
+	ctx, a := t.Context(), timmy.SessionAccount("s")
+	f.session("s", timmy.PubKey{}, 100*sat)
+	opened := f.state("s", timmy.SessionActive).Paid
+	if s, err := f.Invoice(ctx, opened); err != nil || !s.Settled || s.Account != a {
+		t.Fatalf("opened by %+v, %v", s, err)
+	}
+	f.clock.add(25 * time.Hour)
+	f.state("s", timmy.SessionExpired)
+	top := timmy.TopUp{Account: a, Purpose: timmy.ForAsk, Amount: 100 * sat}
+	inv := f.invoice(top, timmy.Lease{})
+	_, open, err := f.Expect(ctx, top)
+	f.is(err, timmy.Conflict)
+	if open == nil || open.Hash != inv.Hash {
+		t.Errorf("a second challenge: %+v", open)
+	}
+	f.restart()
+	f.credit(inv, timmy.CreditApplied)
+	if s := f.state("s", timmy.SessionActive); s.Balance != 200*sat || s.TopUp != nil || s.Paid != opened || s.Moved {
+		t.Errorf("revived: %+v", s)
+	}
+	f.invoice(top, timmy.Lease{}) // the slot is free again
+	f.clock.add(25 * time.Hour)
+	_, err = Sessions{f.Ledger}.Open(ctx, "next", timmy.PubKey{}, "s")
+	f.ok(err)
+	if s := f.state("s", timmy.SessionExpired); !s.Moved || s.Balance != 0 {
+		t.Errorf("moved: %+v", s)
+	}
+	if s := f.state("next", timmy.SessionAwaiting); !s.Paid.IsZero() || s.Moved {
+		t.Errorf("awaiting: %+v", s)
+	}
+	f.verify()
+}
+
 // Excludes: a bound session that cannot spend its owner's money, spends without
 // end, or keeps its remainder (D16).
 func TestABoundSessionSharesItsOwnersAccount(t *testing.T) {

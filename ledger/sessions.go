@@ -263,15 +263,35 @@ func (l *Ledger) readSession(ctx context.Context, id string) (out timmy.Session,
 		}
 		out = timmy.Session{
 			ID: s.ID, State: s.State, Owner: keyOf(s.Owner), Balance: bal.Posted, Available: bal.Available(),
-			Expires: when(s.Expires), Created: when(s.Created), Bearer: s.Bearer, Used: s.Used,
+			Expires: when(s.Expires), Created: when(s.Created), Bearer: s.Bearer, Used: s.Used, Moved: s.MovedTo != "",
 		}
-		if out.Deposit, err = openInvoice(q, s.account(), timmy.ForDeposit, 0); err != nil {
+		if s.Bearer != 0 {
+			out.Paid, err = firstPaid(q, s.account())
+		} else {
+			out.Deposit, err = openInvoice(q, s.account(), timmy.ForDeposit, 0)
+		}
+		if err != nil {
 			return err
 		}
 		out.TopUp, err = openInvoice(q, s.account(), timmy.ForTopUp, now)
 		return err
 	})
 	return out, due, err
+}
+
+// firstPaid is the payment that opened a session; zero: there was none, as with one
+// that only a remainder moved into.
+func firstPaid(q *db.Tx, a timmy.Account) (h timmy.Hash, err error) {
+	var text string
+	err = q.Get(&text, `SELECT hash FROM invoices WHERE account = ? AND purpose = 'deposit' AND state = 'settled' AND hash IS NOT NULL
+		ORDER BY created, ref LIMIT 1`, a)
+	if errors.Is(err, sql.ErrNoRows) {
+		return h, nil
+	}
+	if err != nil {
+		return h, err
+	}
+	return timmy.ParseHash(text)
 }
 
 // Presented notes that the bearer has been used.

@@ -26,13 +26,14 @@ const (
 // answer is a response before it is written, so that it can be kept under an
 // Idempotency-Key and written again byte for byte.
 type answer struct {
-	status   int
-	body     []byte
-	retry    time.Duration // Retry-After
-	link     string
-	location string
-	replayed bool
-	open     bool // what came of it is not known yet: an Idempotency-Key stays taken
+	status    int
+	body      []byte
+	retry     time.Duration // Retry-After
+	link      string
+	location  string
+	challenge string // WWW-Authenticate
+	replayed  bool
+	open      bool // what came of it is not known yet: an Idempotency-Key stays taken
 }
 
 func (a answer) write(w http.ResponseWriter) {
@@ -51,7 +52,10 @@ func (a answer) write(w http.ResponseWriter) {
 	if a.replayed {
 		h.Set("Idempotency-Replayed", "true")
 	}
-	if a.status == http.StatusUnauthorized {
+	switch {
+	case a.challenge != "":
+		h.Set("WWW-Authenticate", a.challenge)
+	case a.status == http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="timmy"`)
 	}
 	w.WriteHeader(a.status)

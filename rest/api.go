@@ -24,7 +24,8 @@ type API struct {
 	metrics   *metrics
 	streams   streams
 	pages     *template.Template
-	random    sync.Mutex // Rand need not be safe for several goroutines
+	random    sync.Mutex    // Rand need not be safe for several goroutines
+	settling  chan struct{} // calls that wait for a payment to be seen
 	draining  atomic.Bool
 	drained   chan struct{}
 	bodyWait  time.Duration
@@ -37,7 +38,10 @@ func New(c Config) (*API, error) {
 		return nil, err
 	}
 	c.fill()
-	a := &API{cfg: c, operators: map[timmy.PubKey]bool{}, drained: make(chan struct{}), bodyWait: bodyWait}
+	a := &API{
+		cfg: c, operators: map[timmy.PubKey]bool{}, drained: make(chan struct{}), bodyWait: bodyWait,
+		settling: make(chan struct{}, maxSettling),
+	}
 	for _, k := range c.Operators {
 		a.operators[k] = !k.IsZero()
 	}
@@ -122,6 +126,8 @@ func (a *API) routes() []route {
 		return rs
 	}
 	rs = append(rs,
+		route{pattern: askPath, api: true, methods: post(a.json(a.money(a.ask)))},
+		route{pattern: askPath + "/{request}", api: true, methods: get(a.json(a.fetchAsked))},
 		route{pattern: "/pay/{hash}", methods: get(a.payPage)},
 		route{pattern: "/pay/{hash}/qr.png", methods: get(a.payQR)})
 	if a.cfg.Pay != nil {
@@ -138,7 +144,7 @@ func (rt route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt.api {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "Retry-After, X-Request-Id, Idempotency-Replayed, Link, Location")
+		h.Set("Access-Control-Expose-Headers", "Retry-After, X-Request-Id, Idempotency-Replayed, Link, Location, WWW-Authenticate")
 	}
 	method := r.Method
 	if method == http.MethodHead && !rt.stream {

@@ -82,7 +82,7 @@ type Config struct {
 	// Pay settles an invoice of the fake wallet: the pay page's button. Nil with
 	// every other wallet, and the route does not exist then.
 	Pay func(ctx context.Context, bolt11 string) error
-	// Invoice reads an invoice of ours for the pay page; nil: no pay page.
+	// Invoice reads an invoice of ours; nil: no pay page, and no L402.
 	Invoice func(ctx context.Context, hash timmy.Hash) (timmy.InvoiceStatus, error)
 	// Papers makes receipts and proofs; nil: their routes do not exist.
 	Papers Papers

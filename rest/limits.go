@@ -14,9 +14,16 @@ const (
 	maxDigits = 15
 	// maxIdemKey is the documented longest Idempotency-Key.
 	maxIdemKey = 255
-	// maxCredential is longer than any token of ours; a NIP-98 header is checked
-	// by its own codec and bounded by the server's header limit.
-	maxCredential = 512
+	// maxCredential holds a token of ours with the caveats of its holders; a NIP-98
+	// header is checked by its own codec and bounded by the server's header limit.
+	maxCredential = 4096
+	// maxCaveats of a macaroon, and maxMacaroons of a header: each is a MAC to compute.
+	maxCaveats   = 32
+	maxMacaroons = 4
+	// identifierLen of a macaroon of ours: version, payment hash, token id (L402).
+	identifierLen = 2 + 32 + 32
+	// macaroonLife is longer than a session that is used can be expected to live.
+	macaroonLife = 10 * 365 * 24 * time.Hour
 
 	// maxGenerations of a bearer are known without asking the database; a session
 	// that was revived more often is counted like anybody.
@@ -47,6 +54,14 @@ const (
 	// winner's invoice, which is being made by the wallet right now.
 	topUpWait = 3 * time.Second
 	topUpPoll = 50 * time.Millisecond
+
+	// settleWait, settlePoll and settleCheck: how long a call with the preimage of an
+	// invoice waits for our own book to know of the payment, how often it reads there,
+	// and how often it has the wallet asked. maxSettling calls may wait at once.
+	settleWait  = 10 * time.Second
+	settlePoll  = 100 * time.Millisecond
+	settleCheck = time.Second
+	maxSettling = 64
 
 	// payRefresh is how often, in seconds, the pay page reloads while it waits.
 	payRefresh = 4

@@ -22,6 +22,8 @@ type Desk interface {
 // which is returned with it when it is known.
 type Till interface {
 	Invoice(ctx context.Context, t timmy.TopUp) (timmy.Invoice, error)
+	// Check asks the wallet for one invoice now, and credits it if it was paid.
+	Check(ctx context.Context, h timmy.Hash)
 }
 
 // Sessions is the durable record of sessions. Each method is one transaction,

@@ -62,19 +62,33 @@ func (a *API) request(c *call) answer {
 	if bad != nil {
 		return *bad
 	}
-	if !a.authorized(c, s) {
+	g, ok := a.granting(c, s)
+	if !ok || !g.allows(mayChat) {
 		return refuse(http.StatusUnauthorized, msgBearer)
 	}
+	return a.perform(c, s, errand{route: "POST /sessions/" + s.ID + "/request", body: raw, text: text, most: g.most})
+}
+
+// errand is a request on a session, its caller known.
+type errand struct {
+	route string
+	body  []byte
+	text  string
+	most  timmy.Msat // that it may cost; 0: no limit
+}
+
+// perform runs an errand, once per Idempotency-Key.
+func (a *API) perform(c *call, s timmy.Session, e errand) answer {
 	a.patient(c)
 	return a.once(c, task{
-		route: "POST /sessions/" + s.ID + "/request", credential: a.bearer(s), body: raw,
+		route: e.route, credential: a.secret(s), body: e.body,
 		do: func(ctx context.Context, subject string, again bool) answer {
 			if again {
 				if got, ok := a.resume(ctx, c, s, timmy.RequestID(subject)); ok {
 					return got
 				}
 			}
-			return a.run(ctx, c, s, timmy.Request{ID: timmy.RequestID(subject), Text: text})
+			return a.run(ctx, c, s, timmy.Request{ID: timmy.RequestID(subject), Text: e.text, PriceMax: e.most})
 		},
 		known: func(ctx context.Context, subject string) (answer, bool) {
 			r, done, err := a.cfg.Sessions.Reply(ctx, timmy.RequestID(subject))
@@ -182,8 +196,12 @@ func (a *API) booked(c *call, id timmy.RequestID) bool {
 func running(s timmy.Session, id timmy.RequestID, state timmy.State) answer {
 	out := reply(http.StatusAccepted, runningView{RequestID: string(id), State: string(state)})
 	out.retry, out.open = retryBusy, true
-	out.location = "/sessions/" + s.ID + "/requests/" + string(id)
+	out.location = requestPath(s, id)
 	return out
+}
+
+func requestPath(s timmy.Session, id timmy.RequestID) string {
+	return "/sessions/" + s.ID + "/requests/" + string(id)
 }
 
 // replied is the answer that a reply makes.
@@ -223,9 +241,14 @@ func (a *API) fetch(c *call) answer {
 	if bad != nil {
 		return *bad
 	}
-	if !a.authorized(c, s) {
+	if g, ok := a.granting(c, s); !ok || !g.allows(mayChat) {
 		return refuse(http.StatusUnauthorized, msgBearer)
 	}
+	return a.fetchOf(c, s)
+}
+
+// fetchOf answers with what became of a request of s.
+func (a *API) fetchOf(c *call, s timmy.Session) answer {
 	id := c.PathValue("request")
 	if !isUUID(id) {
 		return refuse(http.StatusNotFound, msgNoRequest)

@@ -24,49 +24,76 @@ func (a *API) mac(label string, parts ...string) []byte {
 	return h.Sum(nil)
 }
 
-// bearer is the session's credential: 64 hex digits, derived, never stored.
-func (a *API) bearer(s timmy.Session) string {
+// secret is what a session's bearer was before it was a macaroon: 64 hex digits,
+// derived, never stored. Who was given it can use it for good, and it is what
+// Idempotency-Keys are kept under.
+func (a *API) secret(s timmy.Session) string {
 	return hex.EncodeToString(a.mac("bearer", s.ID, strconv.FormatInt(s.Bearer, 10)))
 }
 
-// presents reports whether the caller shows the bearer of s. Digests are
-// compared, in constant time. A session without a bearer has none to show.
-func (a *API) presents(r *http.Request, s timmy.Session) bool {
-	given, ok := bearerOf(r.Header)
-	if !ok || s.Bearer == 0 {
-		return false
+// presents is what the caller's credential allows on s. Digests are compared, in
+// constant time. A session that was never paid has no credential.
+func (a *API) presents(h http.Header, s timmy.Session) (token, grant, bool) {
+	if s.Bearer == 0 {
+		return token{}, grant{}, false
 	}
-	g, w := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(a.bearer(s)))
-	return hmac.Equal(g[:], w[:])
+	if given, ok := bearerOf(h); ok && sameText(given, a.secret(s)) {
+		return token{use: useBearer}, everything(), true
+	}
+	for _, t := range a.tokens(h) {
+		if hmac.Equal(t.id, a.tokenID(t.use, s)) {
+			g, ok := a.granted(t.caveats)
+			return t, g, ok
+		}
+	}
+	return token{}, grant{}, false
+}
+
+func sameText(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return hmac.Equal(x[:], y[:])
 }
 
 // pays reports whether this is a request on a session that was paid for. Those
 // are bounded by what they cost and by the desk, not by the caller's address:
 // many customers may share one. It is a matter of a hash, without the database.
 func (a *API) pays(r *http.Request) bool {
-	rest, ok := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, "/api"), "/sessions/")
+	if r.Method != http.MethodPost || r.Header["Authorization"] == nil {
+		return false
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/api")
+	if path == askPath {
+		return len(a.tokens(r.Header)) > 0
+	}
+	rest, ok := strings.CutPrefix(path, "/sessions/")
 	id, isRequest := strings.CutSuffix(rest, "/request")
-	if r.Method != http.MethodPost || !ok || !isRequest {
+	if !ok || !isRequest {
 		return false
 	}
 	for generation := int64(1); generation <= maxGenerations; generation++ {
-		if a.presents(r, timmy.Session{ID: id, Bearer: generation}) {
+		if _, _, ok := a.presents(r.Header, timmy.Session{ID: id, Bearer: generation}); ok {
 			return true
 		}
 	}
 	return false
 }
 
-// bearerOf reads "Authorization: Bearer <token>", the scheme in any case. Two
-// headers are refused: which of them counts would be anybody's guess.
-func bearerOf(h http.Header) (string, bool) {
+// authorization splits the header. Two headers are refused: which of them counts
+// would be anybody's guess.
+func authorization(h http.Header) (scheme, rest string, ok bool) {
 	all := h.Values("Authorization")
-	if len(all) != 1 {
-		return "", false
+	if len(all) != 1 || len(all[0]) > maxCredential {
+		return "", "", false
 	}
-	scheme, rest, _ := strings.Cut(all[0], " ")
+	scheme, rest, _ = strings.Cut(all[0], " ")
 	rest = strings.TrimSpace(rest)
-	return rest, strings.EqualFold(scheme, "bearer") && rest != "" && len(rest) <= maxCredential
+	return scheme, rest, rest != ""
+}
+
+// bearerOf reads "Authorization: Bearer <token>", the scheme in any case.
+func bearerOf(h http.Header) (string, bool) {
+	scheme, rest, ok := authorization(h)
+	return rest, ok && strings.EqualFold(scheme, "bearer")
 }
 
 // opaque names a request to operators without giving the request's id away.

@@ -102,7 +102,7 @@ func check(router routers.Router, r *http.Request, got *tee) error {
 		return nil
 	}
 	asked := r.Clone(context.Background())
-	if p := strings.TrimPrefix(asked.URL.Path, "/api"); strings.HasPrefix(p, "/sessions") || strings.HasPrefix(p, "/identity/") {
+	if p := strings.TrimPrefix(asked.URL.Path, "/api"); strings.HasPrefix(p, "/sessions") || strings.HasPrefix(p, "/ask") || strings.HasPrefix(p, "/identity/") {
 		asked.URL.Path = p
 	}
 	asked.URL.RawPath = ""

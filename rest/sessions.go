@@ -46,16 +46,24 @@ type sessionView struct {
 
 // deposit reads amount_sats within the bounds, or gives the documented 400.
 func (a *API) deposit(c *call) (object, []byte, timmy.Msat, *answer) {
-	text := fmt.Sprintf("amount_sats must be an integer between %d and %d", a.cfg.MinDeposit.Sats(), a.cfg.MaxDeposit.Sats())
-	o, raw, bad := c.object(text)
+	o, raw, bad := c.object(a.amountText())
 	if bad != nil {
 		return nil, nil, 0, bad
 	}
+	sats, bad := a.depositAmount(o)
+	return o, raw, sats, bad
+}
+
+func (a *API) amountText() string {
+	return fmt.Sprintf("amount_sats must be an integer between %d and %d", a.cfg.MinDeposit.Sats(), a.cfg.MaxDeposit.Sats())
+}
+
+func (a *API) depositAmount(o object) (timmy.Msat, *answer) {
 	n, ok := amount(o["amount_sats"])
 	if !ok || n < a.cfg.MinDeposit.Sats() || n > a.cfg.MaxDeposit.Sats() {
-		return nil, nil, 0, no(http.StatusBadRequest, text)
+		return 0, no(http.StatusBadRequest, a.amountText())
 	}
-	return o, raw, timmy.FromSats(n), nil
+	return timmy.FromSats(n), nil
 }
 
 // create is POST /sessions.
@@ -74,7 +82,7 @@ func (a *API) create(c *call) answer {
 	}
 	credential := ""
 	if from != nil {
-		credential = a.bearer(*from)
+		credential = a.secret(*from)
 	}
 	if !owner.IsZero() {
 		credential = owner.String() + credential
@@ -212,17 +220,32 @@ func (a *API) session(c *call, id, fixed string) (timmy.Session, *answer) {
 	return s, nil
 }
 
-// authorized checks the bearer and notes that it has been used.
+// authorized checks the credential, which must allow all that the session's own
+// bearer does, and notes that it has been used.
 func (a *API) authorized(c *call, s timmy.Session) bool {
-	if !a.presents(c.Request, s) {
-		return false
+	g, ok := a.granting(c, s)
+	return ok && g.allows(mayAccount)
+}
+
+// granting is what the caller's credential allows on s. A preimage proves nothing
+// by itself, for some wallets show it before they are paid: our own book must know
+// the payment.
+func (a *API) granting(c *call, s timmy.Session) (grant, bool) {
+	t, g, ok := a.presents(c.Header, s)
+	if !ok {
+		return grant{}, false
+	}
+	if t.use == useL402 {
+		if status, err := a.payment(c.Context(), t.hash); err != nil || !status.Settled {
+			return grant{}, false
+		}
 	}
 	if !s.Used {
 		if err := a.cfg.Sessions.Presented(c.Context(), s.ID); err != nil {
 			c.log.Warn("http: noting that a bearer was used", "err", err)
 		}
 	}
-	return true
+	return g, true
 }
 
 // expired also looks at the clock: the row may be a moment behind.

@@ -37,7 +37,7 @@ func (a *API) topUp(c *call) answer {
 		return refuse(http.StatusUnauthorized, msgBearerShort)
 	}
 	return a.once(c, task{
-		route: "POST /sessions/" + s.ID + "/topup", credential: a.bearer(s), body: raw,
+		route: "POST /sessions/" + s.ID + "/topup", credential: a.secret(s), body: raw,
 		do: func(ctx context.Context, _ string, _ bool) answer { return a.issue(ctx, c, s, sats) },
 	})
 }

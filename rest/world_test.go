@@ -13,17 +13,20 @@ import (
 // world is the ledger, the desk and the wallet in memory, as faithful as the
 // ports describe them, with places to inject faults.
 type world struct {
-	mu       sync.Mutex
-	now      time.Time
-	sessions map[string]*fakeSession
-	replies  map[timmy.RequestID]*fakeReply
-	invoices map[timmy.Hash]*fakeInvoice
-	keys     map[string]*fakeKey
-	turns    map[string]int
-	made     int
-	runs     int // how often work was done
-	memos    []string
-	follower []fakeFollower
+	mu        sync.Mutex
+	now       time.Time
+	sessions  map[string]*fakeSession
+	replies   map[timmy.RequestID]*fakeReply
+	invoices  map[timmy.Hash]*fakeInvoice
+	keys      map[string]*fakeKey
+	turns     map[string]int
+	made      int
+	runs      int                     // how often work was done
+	checks    int                     // how often the wallet was asked for an invoice
+	preimages map[timmy.Hash][32]byte // kept if it is set
+	landing   map[timmy.Hash]bool     // paid, and not reported yet
+	memos     []string
+	follower  []fakeFollower
 
 	price   timmy.Msat
 	outcome func(*timmy.Reply)                  // changes a reply before it is stored
@@ -39,6 +42,7 @@ type fakeSession struct {
 	timmy.Session
 	posted, held timmy.Msat
 	slot         map[timmy.Purpose]bool // an invoice is being made
+	ask          *timmy.Invoice
 }
 
 type fakeReply struct {
@@ -76,7 +80,8 @@ func newWorld() *world {
 		now: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC), price: 20 * timmy.Sat,
 		sessions: map[string]*fakeSession{}, replies: map[timmy.RequestID]*fakeReply{},
 		invoices: map[timmy.Hash]*fakeInvoice{}, keys: map[string]*fakeKey{}, turns: map[string]int{},
-		tier: map[timmy.PubKey]timmy.Tier{},
+		landing: map[timmy.Hash]bool{},
+		tier:    map[timmy.PubKey]timmy.Tier{},
 	}
 }
 
@@ -178,10 +183,7 @@ func (w *world) Invoice(_ context.Context, t timmy.TopUp) (timmy.Invoice, error)
 		w.mu.Unlock()
 		return timmy.Invoice{}, err
 	}
-	open := s.Deposit
-	if t.Purpose == timmy.ForTopUp {
-		open = s.TopUp
-	}
+	open := *s.open(t.Purpose)
 	if open != nil || s.slot[t.Purpose] {
 		w.mu.Unlock()
 		e := timmy.Errorf(timmy.Conflict, "an invoice is open")
@@ -208,17 +210,38 @@ func (w *world) Invoice(_ context.Context, t timmy.TopUp) (timmy.Invoice, error)
 
 func (w *world) issue(s *fakeSession, t timmy.TopUp) timmy.Invoice {
 	w.made++
-	inv := timmy.Invoice{Hash: sha256.Sum256([]byte{byte(w.made), byte(w.made >> 8)}), Amount: t.Amount, Expires: w.now.Add(time.Hour)}
+	preimage := [32]byte{byte(w.made), byte(w.made >> 8)}
+	inv := timmy.Invoice{Hash: sha256.Sum256(preimage[:]), Amount: t.Amount, Expires: w.now.Add(time.Hour)}
+	if w.preimages != nil {
+		w.preimages[inv.Hash] = preimage
+	}
 	inv.Bolt11 = "lnbcrt1" + inv.Hash.String()
 	f := &fakeInvoice{session: s.ID, purpose: t.Purpose}
-	f.Invoice = inv
+	f.Invoice, f.Account = inv, t.Account
 	w.invoices[inv.Hash] = f
-	if t.Purpose == timmy.ForTopUp {
-		s.TopUp = &inv
-	} else {
-		s.Deposit = &inv
-	}
+	*s.open(t.Purpose) = &inv
 	return inv
+}
+
+// open is where a session keeps its open invoice of a purpose.
+func (s *fakeSession) open(p timmy.Purpose) **timmy.Invoice {
+	switch p {
+	case timmy.ForTopUp:
+		return &s.TopUp
+	case timmy.ForAsk:
+		return &s.ask
+	}
+	return &s.Deposit
+}
+
+// Check is what the till's watchers would do by themselves a little later.
+func (w *world) Check(_ context.Context, h timmy.Hash) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks++
+	if f := w.invoices[h]; f != nil && w.landing[h] && !f.Settled {
+		w.credit(f)
+	}
 }
 
 // pay credits an invoice, as the till's watchers do: whatever the state.
@@ -234,14 +257,17 @@ func (w *world) pay(t testing.TB, hash string) {
 	if f == nil || f.Settled {
 		t.Fatalf("cannot pay %s", hash)
 	}
+	w.credit(f)
+}
+
+func (w *world) credit(f *fakeInvoice) {
 	f.Settled = true
 	s := w.sessions[f.session]
 	s.posted += f.Amount
 	s.Expires, s.State = w.now.Add(life), timmy.SessionActive
+	*s.open(f.purpose) = nil
 	if f.purpose == timmy.ForDeposit {
-		s.Deposit = nil
-	} else {
-		s.TopUp = nil
+		s.Paid = f.Hash
 	}
 	if s.Bearer == 0 {
 		s.Bearer = 1

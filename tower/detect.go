@@ -171,6 +171,10 @@ func (t *Till) lookUp(ctx context.Context, hashes []timmy.Hash) {
 	all.Wait()
 }
 
+// Check asks the wallet for one invoice now, and credits it if it was paid: for a
+// caller who says that it was.
+func (t *Till) Check(ctx context.Context, h timmy.Hash) { t.lookUpOne(ctx, h) }
+
 func (t *Till) lookUpOne(ctx context.Context, h timmy.Hash) {
 	call, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
