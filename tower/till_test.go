@@ -266,3 +266,24 @@ func TestNonsenseReportHoldsUpNothing(t *testing.T) {
 		t.Errorf("got %v, health %v", err, till.Healthy())
 	}
 }
+
+// Excludes: a payer who says that he paid and is told to wait for the next poll.
+func TestOneInvoiceIsCheckedNow(t *testing.T) {
+	book, wallet := newBook(), newWallet()
+	till := NewTill(TillConfig{Invoices: book, Wallet: wallet})
+	inv, err := till.Invoice(t.Context(), topUp(100*timmy.Sat))
+	if err != nil {
+		t.Fatal(err)
+	}
+	till.Check(t.Context(), inv.Hash)
+	if b := book.balance(timmy.UserAccount(alice)); b.Posted != 0 {
+		t.Errorf("credited %v before it was paid", b.Posted)
+	}
+	wallet.pay(inv.Hash, inv.Amount)
+	for range 2 {
+		till.Check(t.Context(), inv.Hash)
+	}
+	if b := book.balance(timmy.UserAccount(alice)); b.Posted != inv.Amount {
+		t.Errorf("credited %v", b.Posted)
+	}
+}
