@@ -40,11 +40,13 @@ format:
 
 vet:
 	$(GO) vet -tags '$(TAGS)' ./...
+	$(GO) vet -tags '$(TAGS) failpoint' ./failpoint ./cmd/timmy
 
 lint:
 	$(TOOL) staticcheck -tags '$(TAGS)' ./...
 
 race:
+	$(GO) test -tags failpoint ./failpoint
 	$(GO) test -race -tags '$(TAGS)' $(PACKAGES)
 
 # every fuzz target for FUZZTIME, one after the other
@@ -60,9 +62,10 @@ bench: build
 	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem $(PACKAGES)
 	$(GO) run -tags '$(TAGS)' ./bench -timmy ./bin/timmy -seconds $(SECONDS)
 
-# kill -9 under load, KILLS times
+# kill -9 under load, KILLS times, and at each failpoint. What is random follows from
+# the TIMMY_SEED that is printed: given again, it makes the same choices
 soak:
-	TIMMY_KILLS=$(KILLS) $(GO) test -tags '$(TAGS)' -count=1 -timeout 4h -run Killed -v ./e2e
+	TIMMY_KILLS=$(KILLS) $(GO) test -tags '$(TAGS)' -count=1 -timeout 4h -run 'Killed|Failpoint' -v ./e2e
 
 # the build without C code for the curve, where it differs
 pure:

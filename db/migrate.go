@@ -8,6 +8,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
+
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // Migrate brings the schema to what the files in dir of fsys say (goose's
@@ -49,8 +51,11 @@ func (d *DB) Migrate(ctx context.Context, fsys fs.FS, dir string) (err error) {
 	if have > know {
 		return fmt.Errorf("database %s has schema %d, this program knows up to %d: use the newer program", d.path, have, know)
 	}
+	if err := failpoint.Before(failpoint.DBMigrate); err != nil {
+		return err
+	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrating %s: %w", d.path, err)
 	}
-	return nil
+	return failpoint.After(failpoint.DBMigrate)
 }

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // item is one write that waits. state makes "taken" and "given up" exclude each
@@ -199,10 +201,13 @@ func (d *DB) commit(s *session, items []*item) error {
 	if err := d.hint(ctx, s, items); err != nil {
 		return &unsent{err}
 	}
+	if err := failpoint.Before(failpoint.DBCommit); err != nil {
+		return &unsent{err}
+	}
 	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
-	return nil
+	return failpoint.After(failpoint.DBCommit)
 }
 
 func (d *DB) begin(ctx context.Context, s *session) error {

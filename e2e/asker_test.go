@@ -70,13 +70,13 @@ func (a *asker) ask(text, want string) {
 		a.t.Error(err)
 		return
 	}
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		if a.publish(events[0]) == nil {
 			a.asks[l.RumorID(a.key.Public())] = want
 			return
 		}
 	}
-	a.t.Errorf("a question was not accepted within 60 s")
+	a.t.Errorf("a question was not accepted within three minutes")
 }
 
 func (a *asker) dial(ctx context.Context) (*relay.Conn, error) {
@@ -103,14 +103,14 @@ func (a *asker) zap(sats int64) bool {
 		a.t.Error(err)
 		return false
 	}
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		var reply struct{ PR, Reason string }
 		q := url.Values{"amount": {fmt.Sprint(sats * 1000)}, "nostr": {z.String()}}
 		if getJSON(a.tw.http()+"/lnurlp/timmy/callback?"+q.Encode(), &reply) == nil && reply.PR != "" {
 			return a.pay(reply.PR, sats)
 		}
 	}
-	a.t.Errorf("no invoice for a zap within 60 s")
+	a.t.Errorf("no invoice for a zap within three minutes")
 	return false
 }
 
@@ -203,7 +203,7 @@ func final(text string) bool {
 func (a *asker) settle() {
 	a.t.Helper()
 	missing := 0
-	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		said, err := a.messages()
 		if err != nil {
 			continue
@@ -277,7 +277,7 @@ func payUntilPaid(tw *tower, bolt11 string) bool {
 			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(tw.data, "timmy.sock"))
 		},
 	}}
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		res, err := client.Post("http://timmy/pay", "application/json", strings.NewReader(fmt.Sprintf(`{"bolt11":%q}`, bolt11)))
 		if err != nil {
 			continue

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,12 +46,22 @@ type tower struct {
 	port int
 	data string
 	env  []string
+	bin  string   // empty: binary
+	arm  []string // more of env, for one start
 	cmd  *exec.Cmd
 	log  *lockedBuffer
 }
 
 // startTower starts a tower on embedded defaults, changed by env ("NAME=value").
 func startTower(t testing.TB, env ...string) *tower {
+	t.Helper()
+	tw := newTower(t, env...)
+	tw.start()
+	return tw
+}
+
+// newTower makes one that was never started.
+func newTower(t testing.TB, env ...string) *tower {
 	t.Helper()
 	tw := &tower{t: t, port: freePort(t), data: t.TempDir(), env: env, log: &lockedBuffer{}}
 	t.Cleanup(func() {
@@ -59,7 +70,6 @@ func startTower(t testing.TB, env ...string) *tower {
 			t.Logf("log of the tower:\n%s", tw.log.tail(200))
 		}
 	})
-	tw.start()
 	return tw
 }
 
@@ -82,7 +92,7 @@ func (tw *tower) environ() []string {
 		fmt.Sprintf("TIMMY_LISTEN=127.0.0.1:%d", tw.port), "TIMMY_DATA_DIR=" + tw.data,
 		"TIMMY_METRICS_LISTEN=off", "TIMMY_ALLOW_PRIVATE_RELAYS=true",
 	}
-	return append(base, tw.env...)
+	return slices.Concat(base, tw.env, tw.arm)
 }
 
 func (tw *tower) start() {
@@ -93,13 +103,10 @@ func (tw *tower) start() {
 }
 
 func (tw *tower) tryStart() error {
-	tw.cmd = exec.Command(binary, "run")
-	tw.cmd.Env = tw.environ()
-	tw.cmd.Stdout, tw.cmd.Stderr = tw.log, tw.log
-	if err := tw.cmd.Start(); err != nil {
-		return fmt.Errorf("starting the tower: %w", err)
+	if err := tw.launch(); err != nil {
+		return err
 	}
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(3 * time.Minute)
 	for time.Now().Before(end) {
 		if res, err := http.Get(tw.http() + "/readyz"); err == nil {
 			io.Copy(io.Discard, res.Body)
@@ -110,8 +117,20 @@ func (tw *tower) tryStart() error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return fmt.Errorf("the tower was not ready after 20 s")
+	return fmt.Errorf("the tower was not ready after three minutes")
 }
+
+func (tw *tower) launch() error {
+	tw.cmd = exec.Command(tw.program(), "run")
+	tw.cmd.Env = tw.environ()
+	tw.cmd.Stdout, tw.cmd.Stderr = tw.log, tw.log
+	if err := tw.cmd.Start(); err != nil {
+		return fmt.Errorf("starting the tower: %w", err)
+	}
+	return nil
+}
+
+func (tw *tower) program() string { return cmp.Or(tw.bin, binary) }
 
 // kill is kill -9.
 func (tw *tower) kill() {
@@ -130,8 +149,8 @@ func (tw *tower) stop() int {
 	go func() { tw.cmd.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
-		tw.t.Fatal("the tower did not end within 30 s of SIGTERM")
+	case <-time.After(3 * time.Minute):
+		tw.t.Fatal("the tower did not end within three minutes of SIGTERM")
 	}
 	code := tw.cmd.ProcessState.ExitCode()
 	tw.cmd = nil
@@ -148,8 +167,8 @@ func (tw *tower) restart() {
 func (tw *tower) timmy(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, append(args, "--data-dir", tw.data)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	cmd := exec.CommandContext(ctx, tw.program(), append(args, "--data-dir", tw.data)...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, tw.arm...)
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	out, err := cmd.Output()
@@ -234,10 +253,27 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// has reports whether something was printed, also within a line of another.
+func (l *lockedBuffer) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.b.Bytes(), []byte(text))
+}
+
 func (l *lockedBuffer) tail(lines int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := strings.Split(strings.TrimRight(l.b.String(), "\n"), "\n")
 	all = slices.DeleteFunc(all, func(line string) bool { return strings.HasPrefix(line, "█") || strings.HasPrefix(line, "▄") })
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// ready reports whether the tower answers now.
+func ready(tw *tower) bool {
+	res, err := http.Get(tw.http() + "/readyz")
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }

@@ -22,22 +22,34 @@ type books struct {
 	asked    []*asker
 }
 
+func newBooks() *books {
+	return &books{paid: map[string]int64{}, charged: map[string]int64{}, balances: map[string]int64{}}
+}
+
+// seed is TIMMY_SEED, or a new one. It is logged: the same seed makes the same
+// choices again.
+func seed(t testing.TB) *rand.Rand {
+	t.Helper()
+	n := uint64(time.Now().UnixNano())
+	if given, err := strconv.ParseUint(os.Getenv("TIMMY_SEED"), 10, 64); err == nil {
+		n = given
+	}
+	t.Logf("TIMMY_SEED=%d", n)
+	return rand.New(rand.NewPCG(n, 1))
+}
+
 // TestKilledAtAnyInstant kills the tower (-9) again and again under mixed load:
 // HTTP sessions with idempotency keys, direct messages, zaps and payments. In the
 // end every paid invoice is credited once, every request that was accepted is
 // answered once and charged once, and the books verify.
 func TestKilledAtAnyInstant(t *testing.T) {
-	kills := 50
+	kills := 200
 	if n, err := strconv.Atoi(os.Getenv("TIMMY_KILLS")); err == nil {
 		kills = n
 	}
-	seed := uint64(time.Now().UnixNano())
-	if n, err := strconv.ParseUint(os.Getenv("TIMMY_SEED"), 10, 64); err == nil {
-		seed = n
-	}
-	t.Logf("seed %d, %d kills", seed, kills)
+	rng := seed(t)
 	tw := startTower(t, "TIMMY_LOG_LEVEL=warn", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_SESSIONS_PER_MINUTE=0")
-	b := &books{paid: map[string]int64{}, charged: map[string]int64{}, balances: map[string]int64{}}
+	b := newBooks()
 	me := tw.pubkey()
 
 	var over atomic.Bool
@@ -51,14 +63,15 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		load.Go(func() { a.load(b, &over) })
 	}
 
-	rng := rand.New(rand.NewPCG(seed, 1))
+	began := time.Now()
 	for i := range kills {
-		time.Sleep(time.Duration(30+rng.IntN(500)) * time.Millisecond)
+		time.Sleep(time.Duration(10+rng.IntN(200)) * time.Millisecond)
 		tw.kill()
 		if err := tw.tryStart(); err != nil {
 			t.Fatalf("start %d: %v", i, err)
 		}
 	}
+	t.Logf("%d kills in %v", kills, time.Since(began).Round(time.Second))
 	over.Store(true)
 	load.Wait()
 
@@ -104,26 +117,8 @@ func (b *books) check(t *testing.T, tw *tower) {
 func httpLoad(t *testing.T, tw *tower, b *books, over *atomic.Bool) {
 	a := newAPI(t, tw)
 	for !over.Load() {
-		created, ok := until200(a, "POST", "/sessions", `{"amount_sats":400}`, "Idempotency-Key", newUUID())
+		id, bearer, ok := b.session(a, `{"amount_sats":400}`, 400)
 		if !ok {
-			return
-		}
-		id, invoice := created.str("sessionId"), created.obj("invoice")
-		if !payUntilPaid(tw, invoice.str("paymentRequest")) {
-			t.Errorf("an invoice could not be paid")
-			return
-		}
-		b.mu.Lock()
-		b.paid[invoice.str("paymentHash")] = 400
-		b.mu.Unlock()
-		bearer := ""
-		for end := time.Now().Add(30 * time.Second); bearer == "" && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if view, err := a.try("GET", "/sessions/"+id, ""); err == nil && view.str("state") == "active" {
-				bearer = "Bearer " + view.str("macaroon")
-			}
-		}
-		if bearer == "" {
-			t.Errorf("a paid session was not active after 30 s")
 			return
 		}
 		balance := int64(400)
@@ -150,10 +145,39 @@ func httpLoad(t *testing.T, tw *tower, b *books, over *atomic.Bool) {
 	}
 }
 
+// session opens a session and pays its deposit, whatever is killed meanwhile.
+func (b *books) session(a *api, body string, sats int64, header ...string) (id, bearer string, ok bool) {
+	created, ok := until200(a, "POST", "/sessions", body, append(header, "Idempotency-Key", newUUID())...)
+	if !ok || !b.pay(a, created.obj("invoice"), sats) {
+		return "", "", false
+	}
+	id = created.str("sessionId")
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if view, err := a.try("GET", "/sessions/"+id, ""); err == nil && view.str("state") == "active" {
+			return id, "Bearer " + view.str("macaroon"), true
+		}
+	}
+	a.t.Errorf("a paid session was not active after three minutes")
+	return "", "", false
+}
+
+func (b *books) pay(a *api, invoice answer, sats int64) bool {
+	if !payUntilPaid(a.tw, invoice.str("paymentRequest")) {
+		a.t.Errorf("an invoice could not be paid")
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.paid[invoice.str("paymentHash")] = sats
+	return true
+}
+
 // until200 repeats a call until the tower is up and answers it.
 func until200(a *api, method, path, body string, header ...string) (answer, bool) {
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	last := ""
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		got, err := a.try(method, path, body, header...)
+		last = fmt.Sprint(got.status, " ", got.raw, " ", err)
 		if err == nil && (got.status == 200 || got.status == 201 || got.status == 402) {
 			return got, true
 		}
@@ -162,6 +186,6 @@ func until200(a *api, method, path, body string, header ...string) (answer, bool
 			return got, false
 		}
 	}
-	a.t.Errorf("%s %s was not answered within 60 s", method, path)
+	a.t.Errorf("%s %s was not answered within three minutes, at last: %s", method, path, last)
 	return answer{}, false
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // Drawer is a row of the suspense list: money whose owner is unknown, or that
@@ -34,7 +35,7 @@ type Drawer struct {
 // is unknown are Replayed. A payment that is not settled moves nothing.
 func (l *Ledger) Credit(ctx context.Context, p timmy.Payment, next timmy.Cursor) (timmy.Credit, error) {
 	credit := timmy.CreditReplayed
-	err := l.write(ctx, func(t *txn) (err error) {
+	err := l.write(ctx, failpoint.LedgerCredit, func(t *txn) (err error) {
 		credit = timmy.CreditReplayed
 		if next != "" {
 			_, err := t.Exec(`INSERT INTO meta (key, value) VALUES (?, ?)

@@ -193,6 +193,29 @@ func TestASlotHasOneOpenInvoice(t *testing.T) {
 	f.verify()
 }
 
+// Excludes: a caller that waits a minute for its second try, because the process
+// that asked the wallet for its invoice is dead (D11); and one that does not wait,
+// where another tower may still be asking.
+func TestADeadProcessHoldsNoSlot(t *testing.T) {
+	f := newFix(t)
+	f.session("s", timmy.PubKey{}, 100*sat)
+	top := timmy.TopUp{Account: timmy.SessionAccount("s"), Purpose: timmy.ForTopUp, Amount: 200 * sat}
+	lost, _, err := f.Expect(t.Context(), top)
+	f.ok(err)
+	f.clock.add(time.Second)
+	f.born = ms(f.clock.now())
+	_, _, err = f.Expect(t.Context(), top)
+	if server != nil {
+		f.is(err, timmy.Conflict)
+		return
+	}
+	f.ok(err)
+	// The wallet did make the first invoice, and somebody paid it.
+	f.credit(timmy.Payment{Ref: lost, Received: 200 * sat, Settled: true}, timmy.CreditApplied)
+	f.posted(top.Account, 300*sat)
+	f.verify()
+}
+
 // Excludes: a request that waits for ever, runs unpaid, or is forgotten when its
 // money comes.
 func TestAParkedRequestRunsWhenPaid(t *testing.T) {

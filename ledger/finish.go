@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // Finish posts the cost of a request, releases the rest of its hold, and writes
@@ -11,7 +12,7 @@ import (
 // lease was lost and nothing happened. An outcome whose sums are wrong, or that
 // costs more than was reserved, is Internal and nothing happened either.
 func (l *Ledger) Finish(ctx context.Context, lease timmy.Lease, o timmy.Outcome) (reply timmy.Reply, err error) {
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerFinish, func(t *txn) error {
 		r, err := t.leased(lease)
 		if err != nil {
 			return err
@@ -184,7 +185,7 @@ func (t *txn) remember(r *row, o timmy.Outcome) error {
 
 // Extend is the heartbeat of a lease. Conflict: it was lost.
 func (l *Ledger) Extend(ctx context.Context, lease timmy.Lease) error {
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerExtend, func(t *txn) error {
 		n, err := t.Exec(`UPDATE requests SET lease_until = ?, lease_owner = ? WHERE id = ? AND state = 'running' AND tries = ?`,
 			t.lease(), l.boot, lease.Request, lease.Token)
 		if err == nil && n != 1 {
@@ -200,7 +201,7 @@ func (l *Ledger) Extend(ctx context.Context, lease timmy.Lease) error {
 // one that has run out. A request that took three processes with it is finished as
 // failed. It may be called at any time.
 func (l *Ledger) Recover(ctx context.Context) (n int, err error) {
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerRecover, func(t *txn) error {
 		n = 0
 		var rows []row
 		err := t.Select(&rows, `SELECT * FROM requests WHERE state = 'running'

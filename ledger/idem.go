@@ -7,6 +7,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // IdemState says what an Idempotency-Key stands for. The values are those of
@@ -36,7 +37,7 @@ func (l *Ledger) Reserve(ctx context.Context, key string, sum [32]byte, subject 
 	if key == "" || len(key) > maxIdemKey {
 		return Idem{}, timmy.Errorf(timmy.Invalid, "the Idempotency-Key is too long")
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerIdem, func(t *txn) error {
 		idem, err = t.reserveIdem(key, hex.EncodeToString(sum[:]), subject)
 		return err
 	})
@@ -85,7 +86,7 @@ func (l *Ledger) Keep(ctx context.Context, key string, status int, reply []byte)
 	if len(reply) > maxIdemBody {
 		return bug("an answer of %d bytes cannot be kept", len(reply))
 	}
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerKeep, func(t *txn) error {
 		_, err := t.Exec(`UPDATE idem SET done = 1, status = ?, reply = ? WHERE key = ? AND done = 0`, status, reply, key)
 		return err
 	})
@@ -93,7 +94,7 @@ func (l *Ledger) Keep(ctx context.Context, key string, status int, reply []byte)
 
 // Drop forgets a key whose call was refused before it did anything.
 func (l *Ledger) Drop(ctx context.Context, key string) error {
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerDrop, func(t *txn) error {
 		_, err := t.Exec(`DELETE FROM idem WHERE key = ? AND done = 0`, key)
 		return err
 	})
@@ -108,7 +109,7 @@ func (l *Ledger) Once(ctx context.Context, id string, until time.Time) (fresh bo
 	if l.seen.Load() >= maxSeen {
 		return false, timmy.Errorf(timmy.Limited, "too many signed calls right now")
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerOnce, func(t *txn) error {
 		n, err := t.Exec(`INSERT INTO seen (id, until) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, id, ms(until))
 		fresh = n == 1
 		return err

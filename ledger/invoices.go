@@ -9,6 +9,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // The states of an invoice row.
@@ -109,7 +110,7 @@ func (l *Ledger) Expect(ctx context.Context, top timmy.TopUp) (ref string, open 
 		return "", nil, err
 	}
 	var refusal error
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerExpect, func(t *txn) error {
 		ref, open = fresh, nil
 		if refusal, err = t.mayExpect(top); err != nil || refusal != nil {
 			return err
@@ -184,11 +185,18 @@ func (t *txn) takeSlot(slot string) (ref string, open *timmy.Invoice, refusal, e
 	case i.State == issued && i.Expires > ms(t.now):
 		inv := i.invoice()
 		return i.Ref, &inv, timmy.Errorf(timmy.Conflict, "an invoice is open already"), nil
-	case i.State == expected && i.Created > ms(t.now.Add(-expectFor)):
+	case i.State == expected && t.beingMade(&i):
 		return i.Ref, nil, timmy.Errorf(timmy.Conflict, "an invoice is being made already"), nil
 	}
 	_, err = t.Exec(`UPDATE invoices SET slot = NULL WHERE ref = ?`, i.Ref)
 	return "", nil, nil, err
+}
+
+// beingMade reports whether somebody may still be asking the wallet for an invoice.
+// On SQLite nobody does whose process is dead, so that who asked it can ask again
+// at once; elsewhere that cannot be known, and expectFor decides.
+func (t *txn) beingMade(i *irow) bool {
+	return i.Created > ms(t.now.Add(-expectFor)) && (!t.oneProcess() || i.Created >= t.l.born)
 }
 
 // Issued stores an invoice under its reference. With a lease, the request that it
@@ -200,7 +208,7 @@ func (l *Ledger) Issued(ctx context.Context, ref string, inv timmy.Invoice, leas
 		return bug("storing an invoice without hash, text or amount")
 	}
 	var refusal error
-	err := l.write(ctx, func(t *txn) error {
+	err := l.write(ctx, failpoint.LedgerIssued, func(t *txn) error {
 		refusal = nil
 		i, ok, err := invoiceBy(t.Tx, "ref", ref)
 		if err != nil {
@@ -270,7 +278,7 @@ func (t *txn) park(ref string, inv timmy.Invoice, lease timmy.Lease) (refusal, e
 // Withdrawn gives a reference up whose wallet call failed. Should it be paid all
 // the same, Credit still finds it.
 func (l *Ledger) Withdrawn(ctx context.Context, ref string) error {
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerWithdrawn, func(t *txn) error {
 		_, err := t.Exec(`UPDATE invoices SET state = ?, slot = NULL WHERE ref = ? AND state = ?`, withdrawn, ref, expected)
 		return err
 	})
@@ -309,7 +317,7 @@ func (l *Ledger) Invoice(ctx context.Context, h timmy.Hash) (s timmy.InvoiceStat
 // Lapse closes, with a parcel, what waits for an invoice that has expired, and
 // says how many that were.
 func (l *Ledger) Lapse(ctx context.Context, now time.Time) (n int, err error) {
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerLapse, func(t *txn) error {
 		n = 0
 		var rows []row
 		err := t.Select(&rows, `SELECT * FROM requests WHERE state = 'parked'

@@ -14,6 +14,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 //go:embed migrations
@@ -46,6 +47,7 @@ type Ledger struct {
 	db      *db.DB
 	o       Options
 	boot    string // names this process in leases
+	born    int64  // when it began, as times are stored
 	seen    atomic.Int64
 	queued  chan struct{}
 	parcels chan struct{}
@@ -91,7 +93,7 @@ func View(ctx context.Context, d *db.DB, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.boot, l.leaseClock = boot, leaseClock
+	l.boot, l.born, l.leaseClock = boot, ms(l.o.Now()), leaseClock
 	var n int64
 	if err := l.read(ctx, func(q *db.Tx) error { return q.Get(&n, "SELECT count(*) FROM seen") }); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
@@ -149,11 +151,15 @@ type txn struct {
 	queued, parcels bool
 }
 
-func (l *Ledger) write(ctx context.Context, f func(t *txn) error) error {
+// write runs f as one transaction, which is a step that the tests can interrupt.
+func (l *Ledger) write(ctx context.Context, step failpoint.Point, f func(t *txn) error) error {
 	t := &txn{l: l}
 	err := l.db.Write(ctx, func(tx *db.Tx) error {
 		t.Tx, t.now = tx, l.o.Now()
 		err := f(t)
+		if err == nil {
+			err = failpoint.Before(step)
+		}
 		if t.queued {
 			tx.Hint(hintQueued)
 		}
@@ -162,6 +168,9 @@ func (l *Ledger) write(ctx context.Context, f func(t *txn) error) error {
 		}
 		return err
 	})
+	if err == nil {
+		err = failpoint.After(step)
+	}
 	if err != nil {
 		return storage(err)
 	}

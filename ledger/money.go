@@ -8,6 +8,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // million is the unit of shares: millionths.
@@ -179,7 +180,7 @@ func (l *Ledger) Fund(ctx context.Context, amount timmy.Msat) error {
 	if amount < 0 || amount > timmy.MaxMsat {
 		return timmy.Errorf(timmy.Invalid, "the pool cannot be funded with %s", amount)
 	}
-	err := l.write(ctx, func(t *txn) error {
+	err := l.write(ctx, failpoint.LedgerFund, func(t *txn) error {
 		return t.post("fund:pool", timmy.HouseOperator, timmy.HousePool, amount)
 	})
 	if errors.Is(err, errPosted) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // body is what a parcel row stores of a parcel.
@@ -75,27 +76,27 @@ func (l *Ledger) Sealed(ctx context.Context, id int64, events [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("packing events: %w", err)
 	}
-	return l.onParcel(ctx, `UPDATE parcels SET signed = ? WHERE id = ? AND state = 'due' AND signed IS NULL`, b, id)
+	return l.onParcel(ctx, failpoint.LedgerSealed, `UPDATE parcels SET signed = ? WHERE id = ? AND state = 'due' AND signed IS NULL`, b, id)
 }
 
 // Delivered ends a parcel. Its texts go; that it went stays for a week.
 func (l *Ledger) Delivered(ctx context.Context, id int64) error {
-	return l.onParcel(ctx, `UPDATE parcels SET state = 'delivered', body = NULL, signed = NULL WHERE id = ? AND state = 'due'`, id)
+	return l.onParcel(ctx, failpoint.LedgerDelivered, `UPDATE parcels SET state = 'delivered', body = NULL, signed = NULL WHERE id = ? AND state = 'due'`, id)
 }
 
 // Retry puts a parcel off.
 func (l *Ledger) Retry(ctx context.Context, id int64, at time.Time, why string) error {
-	return l.onParcel(ctx, `UPDATE parcels SET tries = tries + 1, next = ?, why = ? WHERE id = ? AND state = 'due'`, ms(at), why, id)
+	return l.onParcel(ctx, failpoint.LedgerRetry, `UPDATE parcels SET tries = tries + 1, next = ?, why = ? WHERE id = ? AND state = 'due'`, ms(at), why, id)
 }
 
 // Abandon ends a parcel that cannot be delivered; why is kept. A reply can still
 // be read from its request.
 func (l *Ledger) Abandon(ctx context.Context, id int64, why string) error {
-	return l.onParcel(ctx, `UPDATE parcels SET state = 'abandoned', body = NULL, signed = NULL, why = ? WHERE id = ? AND state = 'due'`, why, id)
+	return l.onParcel(ctx, failpoint.LedgerRetry, `UPDATE parcels SET state = 'abandoned', body = NULL, signed = NULL, why = ? WHERE id = ? AND state = 'due'`, why, id)
 }
 
-func (l *Ledger) onParcel(ctx context.Context, query string, args ...any) error {
-	return l.write(ctx, func(t *txn) error {
+func (l *Ledger) onParcel(ctx context.Context, step failpoint.Point, query string, args ...any) error {
+	return l.write(ctx, step, func(t *txn) error {
 		n, err := t.Exec(query, args...)
 		if err == nil && n != 1 {
 			err = timmy.Errorf(timmy.Conflict, "this parcel is not due any more, or sealed already")

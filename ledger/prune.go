@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"time"
+
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // Pruned says how many rows went.
@@ -13,7 +15,7 @@ type Pruned struct{ Idem, Seen, Parcels, Sessions int64 }
 // One call takes at most a thousand rows of each.
 func (l *Ledger) Prune(ctx context.Context, now time.Time) (Pruned, error) {
 	var p Pruned
-	err := l.write(ctx, func(t *txn) (err error) {
+	err := l.write(ctx, failpoint.LedgerPrune, func(t *txn) (err error) {
 		p = Pruned{}
 		if p.Idem, err = t.Exec(`DELETE FROM idem WHERE key IN (SELECT key FROM idem WHERE at < ? ORDER BY at LIMIT ?)`,
 			ms(now.Add(-l.o.IdemFor)), maxSweep); err != nil {

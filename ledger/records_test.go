@@ -252,14 +252,14 @@ func TestVerifyNamesTheAccountThatIsOff(t *testing.T) {
 	f.give(timmy.UserAccount(key(2)), 100*sat)
 	f.verify()
 	for _, q := range []string{"UPDATE postings SET amount = amount + 1", "DELETE FROM postings"} {
-		err := f.write(t.Context(), func(tx *txn) error { _, err := tx.Exec(q); return err })
+		err := f.write(t.Context(), "tampering", func(tx *txn) error { _, err := tx.Exec(q); return err })
 		if err == nil || !strings.Contains(err.Error(), "postings are never") {
 			t.Errorf("%s: %v", q, err)
 		}
 	}
-	err := f.write(t.Context(), func(tx *txn) error { return tx.post("over", timmy.UserAccount(k), timmy.HouseRevenue, 101*sat) })
+	err := f.write(t.Context(), "tampering", func(tx *txn) error { return tx.post("over", timmy.UserAccount(k), timmy.HouseRevenue, 101*sat) })
 	f.is(err, timmy.Unpaid)
-	err = f.write(t.Context(), func(tx *txn) error { // as somebody with the file in hands could
+	err = f.write(t.Context(), "tampering", func(tx *txn) error { // as somebody with the file in hands could
 		if _, err := tx.Exec(map[db.Dialect]string{
 			db.SQLite: "DROP TRIGGER postings_no_update", db.Postgres: "DROP TRIGGER postings_no_update ON postings",
 		}[tx.Dialect()]); err != nil {

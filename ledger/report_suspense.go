@@ -11,6 +11,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // maxReason bounds the operator's words: a sentence or two.
@@ -37,7 +38,7 @@ func (l *Ledger) Resolve(ctx context.Context, r Resolution) (Resolution, error) 
 	if err := checkResolution(r); err != nil {
 		return Resolution{}, err
 	}
-	err := l.write(ctx, func(t *txn) error {
+	err := l.write(ctx, failpoint.LedgerResolve, func(t *txn) error {
 		r.At = ms(t.now)
 		return t.resolve(&r)
 	})

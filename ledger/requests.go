@@ -7,6 +7,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // row is a request as it is stored.
@@ -104,7 +105,7 @@ func (l *Ledger) Accept(ctx context.Context, r timmy.Request) (fresh bool, err e
 	if err := checkRequest(r); err != nil {
 		return false, err
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerAccept, func(t *txn) error {
 		fresh, err = t.accept(r)
 		t.queued = fresh
 		return err
@@ -215,7 +216,7 @@ func (l *Ledger) Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestI
 	if k.IsZero() {
 		return 0, nil
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerCancel, func(t *txn) error {
 		n = 0
 		var rows []row
 		err := t.Select(&rows, `SELECT * FROM requests WHERE asker = ? AND asker <> '' AND id <> ?

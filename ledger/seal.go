@@ -11,6 +11,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 const (
@@ -77,7 +78,7 @@ func (r *linkRow) link() (Link, error) {
 // Seal gives committed postings that have none their place in the chain, one batch
 // at most, and says how many. Two sealers cannot fork it: a place is a primary key.
 func (l *Ledger) Seal(ctx context.Context) (n int, err error) {
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerSeal, func(t *txn) error {
 		n = 0
 		last, err := head(t.Tx)
 		if err != nil {
@@ -162,7 +163,7 @@ func (l *Ledger) VerifyTail(ctx context.Context) ([]Break, error) {
 	if err != nil || len(breaks) > 0 || last == from {
 		return breaks, err
 	}
-	return nil, l.write(ctx, func(t *txn) error {
+	return nil, l.write(ctx, failpoint.LedgerCheckpoint, func(t *txn) error {
 		_, err := t.Exec(`INSERT INTO meta (key, value) VALUES ('chain:checked', ?)
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value`, fmt.Sprintf("%d %x", last.Place, last.Hash))
 		return err

@@ -19,7 +19,7 @@ func newChain(t *testing.T) *fix {
 	f := newFix(t)
 	text, err := migrations.ReadFile("migrations/sqlite/00002_chain.sql")
 	f.ok(err)
-	f.ok(f.write(t.Context(), func(t *txn) error {
+	f.ok(f.write(t.Context(), "tampering", func(t *txn) error {
 		if t.Dialect() == db.SQLite {
 			return nil
 		}
@@ -58,7 +58,7 @@ func (f *fix) breaks(check func(context.Context) ([]Break, error)) []Break {
 // forge changes the books behind the back of their triggers.
 func (f *fix) forge(statement string) {
 	f.t.Helper()
-	f.ok(f.write(f.t.Context(), func(t *txn) error {
+	f.ok(f.write(f.t.Context(), "tampering", func(t *txn) error {
 		for _, name := range []string{"postings_no_update", "postings_no_delete"} {
 			drop := "DROP TRIGGER IF EXISTS " + name
 			if t.Dialect() == db.Postgres {
@@ -77,7 +77,7 @@ func (f *fix) forge(statement string) {
 func TestEveryPostingGetsItsPlaceOnce(t *testing.T) {
 	f := newChain(t)
 	for n := range 2*sealBatch + 10 {
-		f.ok(f.write(t.Context(), func(t *txn) error {
+		f.ok(f.write(t.Context(), "tampering", func(t *txn) error {
 			return t.post(fmt.Sprint("k", n), timmy.HouseOperator, timmy.HousePool, sat)
 		}))
 	}
@@ -103,7 +103,7 @@ func TestTamperingWithAnOldPostingIsNamed(t *testing.T) {
 	} {
 		f := newChain(t)
 		for n := range 4 {
-			f.ok(f.write(t.Context(), func(t *txn) error {
+			f.ok(f.write(t.Context(), "tampering", func(t *txn) error {
 				return t.post(fmt.Sprint("k", n), timmy.HouseOperator, timmy.HousePool, sat)
 			}))
 		}

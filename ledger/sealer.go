@@ -12,6 +12,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 const (
@@ -152,7 +153,7 @@ func (s *Sealer) Daily(ctx context.Context, day string) error {
 	if err := s.cfg.Publish(ctx, []byte(have.Event)); err != nil {
 		return fmt.Errorf("publishing the root of %s: %w", have.Day, err)
 	}
-	return s.l.write(ctx, func(t *txn) error {
+	return s.l.write(ctx, failpoint.LedgerPublished, func(t *txn) error {
 		_, err := t.Exec(`UPDATE roots SET published = ? WHERE day = ?`, ms(t.now), have.Day)
 		return err
 	})
@@ -186,7 +187,7 @@ func (s *Sealer) makeRoot(ctx context.Context, day string) (made rootRow, err er
 		return made, err
 	}
 	made = rootRow{Day: day, Salt: hex.EncodeToString(salt[:]), Event: string(event)}
-	err = s.l.write(ctx, func(t *txn) error {
+	err = s.l.write(ctx, failpoint.LedgerRoot, func(t *txn) error {
 		n, err := t.Exec(`INSERT INTO roots (day, salt, event) VALUES (?, ?, ?) ON CONFLICT (day) DO NOTHING`, day, made.Salt, made.Event)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // Sessions is the ledger as the HTTP front sees it: its Open makes a session,
@@ -188,7 +189,7 @@ func (s Sessions) Open(ctx context.Context, id string, owner timmy.PubKey, from 
 	if id == "" || len(id) > 64 || from == id {
 		return timmy.Session{}, timmy.Errorf(timmy.Invalid, "a session needs an id of its own")
 	}
-	err := s.write(ctx, func(t *txn) error {
+	err := s.write(ctx, failpoint.LedgerOpen, func(t *txn) error {
 		n, err := t.Exec(`INSERT INTO sessions (id, owner, state, expires, created) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO NOTHING`, id, hexOf(owner), timmy.SessionAwaiting, ms(t.now.Add(t.l.o.SessionExpiry)), ms(t.now))
 		if err != nil || n == 0 || from == "" {
@@ -232,7 +233,7 @@ func (l *Ledger) Session(ctx context.Context, id string) (timmy.Session, error) 
 	if err != nil || !due {
 		return s, err
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerExpire, func(t *txn) error {
 		s, ok, err := t.session(id)
 		if err != nil || !ok {
 			return err
@@ -305,7 +306,7 @@ func (l *Ledger) Presented(ctx context.Context, id string) error {
 	if !ok {
 		return timmy.Errorf(timmy.NotFound, "Session not found")
 	}
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerPresented, func(t *txn) error {
 		_, err := t.Exec(`UPDATE sessions SET used = 1 WHERE id = ?`, id)
 		return err
 	})
@@ -323,7 +324,7 @@ func (l *Ledger) ExpireSessions(ctx context.Context, now time.Time) (int, error)
 	}
 	n := 0
 	for _, id := range ids {
-		err := l.write(ctx, func(t *txn) error {
+		err := l.write(ctx, failpoint.LedgerExpireAll, func(t *txn) error {
 			s, ok, err := t.session(id)
 			if err != nil || !ok || s.State == timmy.SessionExpired || s.Expires > ms(now) {
 				return err

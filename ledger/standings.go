@@ -8,6 +8,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // dayOf is the day, in UTC, that grants of the free pool are counted on.
@@ -50,7 +51,7 @@ func (l *Ledger) Meet(ctx context.Context, k timmy.PubKey) (timmy.Standing, erro
 	if err != nil || k.IsZero() || l.o.Now().Sub(s.LastSeen) < meetAgain {
 		return s, err
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerMeet, func(t *txn) error {
 		_, err := t.Exec(`INSERT INTO standings (key, first_seen, last_seen) VALUES (?, ?, ?)
 			ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen`, k.String(), ms(t.now), ms(t.now))
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // Start claims a request, reads what pricing needs, asks quote, and reserves what
@@ -27,7 +28,7 @@ func (l *Ledger) Start(ctx context.Context, r *timmy.Request, quote func(timmy.J
 		}
 	}
 	var s started
-	err := l.write(ctx, func(t *txn) (err error) {
+	err := l.write(ctx, failpoint.LedgerStart, func(t *txn) (err error) {
 		if r != nil {
 			s, err = t.startOwn(*r, quote)
 		} else {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // history is the documented window of a thread: its last 8 turns, as many of them
@@ -51,7 +52,7 @@ func (l *Ledger) Forget(ctx context.Context, thread string, prompts bool) (n int
 	if thread == "" {
 		return 0, nil
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerForget, func(t *txn) error {
 		turns, err := t.Exec(`DELETE FROM turns WHERE thread = ?`, thread)
 		if err != nil || !prompts {
 			n = int(turns)

@@ -12,6 +12,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -47,7 +48,13 @@ func (c *Courier) deliver(ctx context.Context, p timmy.Parcel) (ok bool) {
 func (c *Courier) publishOwn(ctx context.Context, ev *nostr.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, courierOwnTimeout)
 	defer cancel()
-	return c.cfg.Own.Publish(ctx, ev)
+	if err := failpoint.Before(failpoint.CourierPublish); err != nil {
+		return err
+	}
+	if err := c.cfg.Own.Publish(ctx, ev); err != nil {
+		return err
+	}
+	return failpoint.After(failpoint.CourierPublish)
 }
 
 // seal gives the parcel's signed events. What was signed once is used again; what

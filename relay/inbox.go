@@ -15,6 +15,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -105,13 +106,23 @@ func (i *Inbox) Accept(ctx context.Context, ev *nostr.Event) error {
 	if err != nil {
 		return err
 	}
-	if err := i.cfg.Desk.Submit(ctx, r); err != nil {
+	if err := i.submit(ctx, r); err != nil {
 		return fmt.Errorf("submitting a message: %w", err)
 	}
 	i.mu.Lock()
 	i.accepted++
 	i.mu.Unlock()
 	return nil
+}
+
+func (i *Inbox) submit(ctx context.Context, r timmy.Request) error {
+	if err := failpoint.Before(failpoint.InboxSubmit); err != nil {
+		return err
+	}
+	if err := i.cfg.Desk.Submit(ctx, r); err != nil {
+		return err
+	}
+	return failpoint.After(failpoint.InboxSubmit)
 }
 
 // open decrypts with a bounded number of workers: wraps cost a stranger nothing

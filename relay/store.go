@@ -14,6 +14,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 //go:embed migrations/*.sql
@@ -93,7 +94,13 @@ func (s *Store) save(ctx context.Context, ev *nostr.Event, raw []byte) error {
 	if r.expires != nil && *r.expires <= s.now().Unix() {
 		return errExpired
 	}
-	return s.db.Write(ctx, r.insert)
+	if err := failpoint.Before(failpoint.StoreSave); err != nil {
+		return err
+	}
+	if err := s.db.Write(ctx, r.insert); err != nil {
+		return err
+	}
+	return failpoint.After(failpoint.StoreSave)
 }
 
 // row is an event as it is written.

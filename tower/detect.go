@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // polled is an invoice that is asked for one by one.
@@ -62,7 +63,13 @@ func (t *Till) watch(ctx context.Context, w Watcher) {
 		if err == nil {
 			t.counts.watches.Add(1)
 			err = w.Watch(ctx, cursor, func(p timmy.Payment, next timmy.Cursor) error {
-				return t.creditUntilDone(ctx, p, next)
+				if err := failpoint.Before(failpoint.WalletPush); err != nil {
+					return err
+				}
+				if err := t.creditUntilDone(ctx, p, next); err != nil {
+					return err
+				}
+				return failpoint.After(failpoint.WalletPush)
 			})
 		}
 		if ctx.Err() != nil {

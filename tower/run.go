@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // run is one request from its claim to its end.
@@ -168,7 +169,7 @@ func (r *run) perform(ctx context.Context) (o timmy.Outcome) {
 // ask evaluates, and works on what was accepted.
 func (r *run) ask(ctx context.Context) timmy.Outcome {
 	o := timmy.Outcome{Rate: r.rate}
-	verdict, err := r.desk.cfg.Model.Evaluate(ctx, r.job)
+	verdict, err := r.evaluate(ctx)
 	o.Eval = verdict.Usage
 	if err != nil || ctx.Err() != nil {
 		return r.failed(ctx, o, err)
@@ -178,7 +179,7 @@ func (r *run) ask(ctx context.Context) timmy.Outcome {
 		return r.priced(o)
 	}
 	stream := r.desk.stream(r.job.Request)
-	answer, err := r.desk.cfg.Model.Work(ctx, r.job, r.desk.cfg.Prices.Output(r.job, r.rate), stream.delta)
+	answer, err := r.work(ctx, stream.delta)
 	stream.flush()
 	o.Work = answer.Usage
 	if err == nil && strings.TrimSpace(answer.Text) == "" {
@@ -189,6 +190,27 @@ func (r *run) ask(ctx context.Context) timmy.Outcome {
 	}
 	o.State, o.Text = timmy.StateComplete, answer.Text
 	return r.priced(o)
+}
+
+func (r *run) evaluate(ctx context.Context) (v timmy.Verdict, err error) {
+	if err := failpoint.Before(failpoint.AgentEvaluate); err != nil {
+		return v, err
+	}
+	if v, err = r.desk.cfg.Model.Evaluate(ctx, r.job); err == nil {
+		err = failpoint.After(failpoint.AgentEvaluate)
+	}
+	return v, err
+}
+
+func (r *run) work(ctx context.Context, delta func(string)) (a timmy.Answer, err error) {
+	if err := failpoint.Before(failpoint.AgentWork); err != nil {
+		return a, err
+	}
+	a, err = r.desk.cfg.Model.Work(ctx, r.job, r.desk.cfg.Prices.Output(r.job, r.rate), delta)
+	if err == nil {
+		err = failpoint.After(failpoint.AgentWork)
+	}
+	return a, err
 }
 
 // failed is the operator's failure: the asker pays nothing and is told no details.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // TillConfig is what a [Till] needs. Invoices and Wallet are required.
@@ -125,7 +126,7 @@ func (t *Till) expect(ctx context.Context, top timmy.TopUp) (string, *timmy.Invo
 func (t *Till) issue(ctx context.Context, ref string, top timmy.TopUp) (timmy.Invoice, error) {
 	call, cancel := context.WithTimeout(ctx, issueTime)
 	defer cancel()
-	inv, err := t.cfg.Wallet.Issue(call, ref, top, top.Expiry)
+	inv, err := t.ask(call, ref, top)
 	if err == nil {
 		return inv, nil
 	}
@@ -136,6 +137,17 @@ func (t *Till) issue(ctx context.Context, ref string, top timmy.TopUp) (timmy.In
 		t.cfg.Log.Error("giving up an invoice", "ref", ref, "error", err)
 	}
 	return timmy.Invoice{}, &timmy.Error{Code: timmy.Unavailable, Message: "the Lightning wallet is away; try again shortly", Err: err}
+}
+
+// ask has the wallet make an invoice.
+func (t *Till) ask(ctx context.Context, ref string, top timmy.TopUp) (inv timmy.Invoice, err error) {
+	if err := failpoint.Before(failpoint.WalletIssue); err != nil {
+		return inv, err
+	}
+	if inv, err = t.cfg.Wallet.Issue(ctx, ref, top, top.Expiry); err == nil {
+		err = failpoint.After(failpoint.WalletIssue)
+	}
+	return inv, err
 }
 
 // issued stores an invoice, and tries again while the book is away: the invoice

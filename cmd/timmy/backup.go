@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 	"github.com/timmy-tower/timmy/ledger"
 )
 
@@ -80,14 +81,17 @@ func backup(ctx context.Context, from, to string, o ledger.Options) (s saved, er
 	if err != nil {
 		return s, err
 	}
-	if err := errors.Join(d.Backup(ctx, part), d.Close()); err != nil {
+	if err := errors.Join(failpoint.Before(failpoint.BackupCopy), d.Backup(ctx, part), d.Close()); err != nil {
 		return s, err
 	}
 	if s, err = checkCopy(ctx, part, o, ledger.View); err != nil {
 		return s, err
 	}
+	if err := errors.Join(failpoint.After(failpoint.BackupCopy), failpoint.Before(failpoint.BackupPlace)); err != nil {
+		return s, err
+	}
 	s.File = to
-	return s, place(part, to)
+	return s, errors.Join(place(part, to), failpoint.After(failpoint.BackupPlace))
 }
 
 // opener is ledger.View, or ledger.Open for a copy that may be older than we are.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 	"github.com/timmy-tower/timmy/ledger"
 )
 
@@ -112,8 +113,14 @@ func swap(ctx context.Context, part, books, aside string) error {
 			return pathError("moving the old log aside", err)
 		}
 	}
+	if err := failpoint.Before(failpoint.RestorePlace); err != nil {
+		return err
+	}
 	if err := os.Rename(part, books); err != nil {
 		return pathError("putting the copy in place", err)
+	}
+	if err := failpoint.After(failpoint.RestorePlace); err != nil {
+		return err
 	}
 	return syncPath(filepath.Dir(books))
 }
