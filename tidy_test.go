@@ -61,6 +61,8 @@ var table = map[string]rule{
 		},
 		never: []string{"net/http"},
 	},
+	// a server for tests and benches
+	"db/pgtest": {others: []string{"github.com/jackc/pgx/v5"}, never: []string{"net/http"}},
 	"agent": {
 		ours: []string{"."},
 		others: []string{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -21,7 +20,7 @@ func openPG(t *testing.T) *DB {
 	if server == nil {
 		return nil
 	}
-	url, err := server.database()
+	url, err := server.Database()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +201,7 @@ func TestALostConnectionIsMended(t *testing.T) {
 	if n := count(t, d); n != 1 {
 		t.Errorf("%d rows", n)
 	}
-	err = server.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'timmy'")
+	err = server.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'timmy'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,10 +265,9 @@ func TestAServerThatIsAwayIsAnErrorAndPasses(t *testing.T) {
 	if d == nil {
 		return
 	}
-	if err := server.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = server.cmd.Wait()
 	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -287,7 +285,7 @@ func TestAServerThatIsAwayIsAnErrorAndPasses(t *testing.T) {
 	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("it took %v to say so", took)
 	}
-	if err := server.start(); err != nil {
+	if err := server.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Write(t.Context(), put("again", 1)); err != nil || count(t, d) != 1 {

@@ -63,7 +63,7 @@ func booksPath(t testing.TB) string {
 	if server == nil {
 		return filepath.Join(t.TempDir(), "ledger.db")
 	}
-	url, err := server.database()
+	url, err := server.Database()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func TestFourTowersShareTheQueue(t *testing.T) {
 	if server == nil {
 		return // a SQLite file has one tower
 	}
-	url, err := server.database()
+	url, err := server.Database()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestTowersDebitOneAccount(t *testing.T) {
 	if server == nil {
 		return
 	}
-	url, err := server.database()
+	url, err := server.Database()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestATowerHearsOfAnothersWork(t *testing.T) {
 	if server == nil {
 		return
 	}
-	url, err := server.database()
+	url, err := server.Database()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestAnotherTowersCallIsNotTakenOver(t *testing.T) {
 	if server == nil {
 		return
 	}
-	url, err := server.database()
+	url, err := server.Database()
 	if err != nil {
 		t.Fatal(err)
 	}
