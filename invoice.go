@@ -65,6 +65,7 @@ const (
 	ForRequest Purpose = "request" // a parked request runs when it is paid
 	ForZap     Purpose = "zap"     // NIP-57: a receipt is due
 	ForPay     Purpose = "pay"     // LNURL-pay without a zap, and /topup
+	ForEntry   Purpose = "entry"   // the admission to the relay, charged when it is paid
 )
 
 // TopUp is money asked for: what an invoice is made from.

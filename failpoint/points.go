@@ -42,6 +42,7 @@ const (
 	LedgerCheckpoint Point = "ledger checkpoint"
 	LedgerRoot       Point = "ledger root"
 	LedgerPublished  Point = "ledger published"
+	LedgerAdmit      Point = "ledger admit" // to the relay
 )
 
 // The steps of everything else.
@@ -66,7 +67,7 @@ func All() []Point {
 		LedgerAccept, LedgerStart, LedgerExtend, LedgerFinish, LedgerRecover, LedgerCancel, LedgerExpect, LedgerIssued,
 		LedgerWithdrawn, LedgerLapse, LedgerCredit, LedgerResolve, LedgerFund, LedgerOpen, LedgerExpire, LedgerExpireAll,
 		LedgerPresented, LedgerIdem, LedgerKeep, LedgerDrop, LedgerOnce, LedgerSealed, LedgerDelivered, LedgerRetry, LedgerPrune, LedgerMeet,
-		LedgerForget, LedgerSeal, LedgerCheckpoint, LedgerRoot, LedgerPublished,
+		LedgerForget, LedgerSeal, LedgerCheckpoint, LedgerRoot, LedgerPublished, LedgerAdmit,
 		DBCommit, DBMigrate, AgentEvaluate, AgentWork, WalletIssue, WalletPush, InboxSubmit, StoreSave,
 		CourierPublish, BackupCopy, BackupPlace, RestorePlace,
 	}

@@ -230,6 +230,11 @@ func (t *txn) apply(i *irow, p timmy.Payment) error {
 	if err := t.post("settle:"+nameOf(p), timmy.HouseLightning, to, i.Received); err != nil {
 		return err
 	}
+	if i.Purpose == timmy.ForEntry {
+		if _, err := t.enrol(to, i.Amount); err != nil {
+			return err
+		}
+	}
 	if err := t.revive(to); err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func slotOf(top timmy.TopUp) sql.NullString {
 		s = "zap:" + top.ZapID
 	case top.Purpose == timmy.ForRequest && top.For != "":
 		s = "request:" + string(top.For)
-	case top.Purpose == timmy.ForDeposit, top.Purpose == timmy.ForTopUp, top.Purpose == timmy.ForAsk:
+	case top.Purpose == timmy.ForDeposit, top.Purpose == timmy.ForTopUp, top.Purpose == timmy.ForAsk, top.Purpose == timmy.ForEntry:
 		s = string(top.Purpose) + ":" + string(top.Account)
 	}
 	return sql.NullString{String: s, Valid: s != ""}
