@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/timmy-tower/timmy"
 )
 
 // What [Verify] answers; the texts are those that a relay's OK carries.
@@ -39,6 +41,7 @@ const (
 // shape is what differs between a signed event and a rumor.
 type shape struct {
 	content  int
+	tags     int // 0: MaxTags
 	unsigned bool
 }
 
@@ -49,6 +52,28 @@ type shape struct {
 // is a [*Malformed]. The signature is not checked: see [Verify].
 func ParseEvent(raw []byte) (*nostr.Event, error) {
 	return parse(raw, shape{content: MaxContent})
+}
+
+// ParseFollowList is ParseEvent for a kind 3, which may have up to [MaxFollows] tags.
+func ParseFollowList(raw []byte) (*nostr.Event, error) {
+	return parse(raw, shape{content: MaxContent, tags: MaxFollows})
+}
+
+// Follows are the keys that a kind 3 names, each once.
+func Follows(ev *nostr.Event) []timmy.PubKey {
+	if ev == nil || ev.Kind != nostr.KindFollowList {
+		return nil
+	}
+	var list []timmy.PubKey
+	known := map[timmy.PubKey]bool{}
+	for _, p := range all(ev.Tags, "p") {
+		k, err := timmy.ParsePubKey(p)
+		if err == nil && !known[k] {
+			known[k] = true
+			list = append(list, k)
+		}
+	}
+	return list
 }
 
 // parseRumor reads the unsigned event inside a seal. A signature would let its
@@ -67,7 +92,10 @@ type parser struct {
 }
 
 func parse(raw []byte, sh shape) (*nostr.Event, error) {
-	if len(raw) > max(MaxEvent, 2*sh.content) {
+	if sh.tags == 0 {
+		sh.tags = MaxTags
+	}
+	if len(raw) > max(MaxEvent, 2*sh.content, sh.tags*followSize) {
 		return nil, &Malformed{Reason: "invalid: event too long"}
 	}
 	if !utf8.Valid(raw) {
@@ -201,7 +229,7 @@ func (p *parser) tags() string {
 		if !first && !p.take(',') {
 			return "tag"
 		}
-		if len(p.ev.Tags) == MaxTags {
+		if len(p.ev.Tags) == p.shape.tags {
 			return "too many tags"
 		}
 		tag, fault := p.tag()

@@ -96,3 +96,23 @@ func sum(b []byte) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:])
 }
+
+// HTTPAuthURL is the URL that an Authorization header says it is for, unchecked;
+// empty if it says none. Where one place has several names, [CheckHTTPAuth] can then
+// be asked about the right one.
+func HTTPAuthURL(header string) string {
+	_, b64, _ := strings.Cut(header, " ")
+	if len(header) > maxHeader {
+		return ""
+	}
+	raw, err := unbase64(strings.TrimSpace(b64), maxHeader)
+	if err != nil {
+		return ""
+	}
+	ev, err := ParseEvent(raw)
+	if err != nil {
+		return ""
+	}
+	u, _ := only(ev.Tags, "u")
+	return u
+}

@@ -6,10 +6,12 @@ import "time"
 const (
 	MaxEvent   = 131_072 // bytes of an event's JSON: a frame is no larger
 	MaxContent = 65_536  // bytes of content, the default of most relays
-	MaxTags    = 500     // more are only seen in follow lists, which we have no use for
+	MaxTags    = 500     // more are only seen in follow lists
+	MaxFollows = 3_000   // of a follow list that is read from other relays
 	MaxTagItem = 1_024   // bytes of one item of a tag
 	MaxLongTag = 65_536  // bytes of one item of a tag that carries a document (see longTag)
 
+	followSize       = 128        // bytes of a follow's tag, with a relay and a name
 	maxUnknownFields = 16         // fields that NIP-01 does not name; they are dropped
 	maxFieldDepth    = 16         // nesting of such a field
 	maxCreatedAt     = 1<<32 - 1  // the year 2106: later dates overflow somebody's 32 bits
