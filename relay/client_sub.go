@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -215,7 +216,11 @@ func (c *Conn) unsubscribe(id string) {
 // new to this subscription, or nil. Only verified ids are remembered, so that a
 // forged copy that comes first hides nothing.
 func (c *Conn) check(raw json.RawMessage, f nostr.Filter, seen *seenIDs) *nostr.Event {
-	ev, err := nip.ParseEvent(raw)
+	parse := nip.ParseEvent
+	if slices.Equal(f.Kinds, []int{nostr.KindFollowList}) {
+		parse = nip.ParseFollowList
+	}
+	ev, err := parse(raw)
 	if err != nil || !f.Matches(ev) {
 		c.penalise()
 		return nil

@@ -32,6 +32,23 @@ const (
 	courierProgress   = 4096               // parcels whose accepted relays are remembered
 )
 
+// Limits of the gatherer, which reads the tower's messages on other relays.
+const (
+	gatherRelays = 4              // one connection each
+	gatherSince  = 72 * time.Hour // wraps are dated back two days
+	gatherPages  = 100            // of [clientFetchMax] at each connection: 50,000 messages in three days
+	gatherSeen   = 16 << 10       // events remembered, twice, that need not be opened again
+)
+
+// Limits of the web of trust.
+const (
+	webEvery  = time.Hour
+	webLists  = 2_000   // follow lists that are read: of the operators, and of whom they follow
+	webBatch  = 50      // lists asked for at once
+	webRelays = 8       // relays asked
+	webMax    = 200_000 // keys in it: about 10 MB
+)
+
 // Limits of the client for other people's relays.
 const (
 	clientMaxURL         = 256              // bytes of a relay's address
