@@ -132,8 +132,14 @@ func (c *Client) Fetch(ctx context.Context, url string, f nostr.Filter) ([]*nost
 // that an event dated before the break is not lost. each sees an event once for
 // each connection and must not mind seeing it again.
 func (c *Client) Subscribe(ctx context.Context, url string, f nostr.Filter, each func(*nostr.Event)) error {
+	return c.Follow(ctx, url, func(ctx context.Context, conn *Conn) error { return conn.Subscribe(ctx, f, each) })
+}
+
+// Follow is Subscribe for who has more to do with a connection: read is called for
+// each one, and when it returns there is another, after a pause.
+func (c *Client) Follow(ctx context.Context, url string, read func(context.Context, *Conn) error) error {
 	for ctx.Err() == nil {
-		err := c.with(ctx, laneSubs, url, func(conn *Conn) error { return conn.Subscribe(ctx, f, each) })
+		err := c.with(ctx, laneSubs, url, func(conn *Conn) error { return read(ctx, conn) })
 		if errors.Is(err, ErrAddress) {
 			return err
 		}

@@ -34,6 +34,7 @@ type CourierConfig struct {
 	Texts      TextConfig
 	OwnURL     string          // the own relay as others write it: never called as a foreign one
 	Indexers   []string        // relays that keep everybody's relay lists; asked when the own one has none, and told ours
+	Inboxes    []string        // relays where the tower takes messages besides its own: told of its lists
 	CopyToSelf bool            // keep a sealed copy of each answer for the tower's own key
 	Wake       <-chan struct{} // a hint that a parcel was written; nil: polling alone
 	Rand       io.Reader       // safe for use by several goroutines

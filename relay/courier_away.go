@@ -246,7 +246,7 @@ func (c *Courier) Announce(ctx context.Context, events []*nostr.Event) error {
 		return nil
 	}
 	var wg sync.WaitGroup
-	for _, url := range c.callable(c.cfg.Indexers, courierZapRelays) {
+	for _, url := range c.callable(slices.Concat(c.cfg.Indexers, c.cfg.Inboxes), courierZapRelays) {
 		wg.Go(func() {
 			if err := c.send(ctx, url, events); err != nil {
 				c.cfg.Log.Warn("announcing to an indexer failed", "relay", url, "error", err)

@@ -59,6 +59,12 @@ func letterTo(t testing.TB, from, to nip.Key, scheme nip.Scheme, text string, at
 // rewrap seals and wraps any rumor as its author would.
 func rewrap(t testing.TB, from, to nip.Key, rumor *nostr.Event) *nostr.Event {
 	t.Helper()
+	return rewrapAt(t, time.Now(), from, to, rumor)
+}
+
+// rewrapAt dates the wrap.
+func rewrapAt(t testing.TB, at time.Time, from, to nip.Key, rumor *nostr.Event) *nostr.Event {
+	t.Helper()
 	rumor.PubKey = from.Public().String()
 	rumor.ID = rumor.GetID()
 	inner, err := nip.Encrypt44(from, to.Public(), rumor.String(), rand.Reader)
@@ -71,7 +77,7 @@ func rewrap(t testing.TB, from, to nip.Key, rumor *nostr.Event) *nostr.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signed(t, once, 1059, outer, nostr.Tag{"p", to.Public().String()})
+	return signedAt(t, once, at, 1059, outer, nostr.Tag{"p", to.Public().String()})
 }
 
 // TestMessagesBecomeRequests: who asks is who signed the seal, the id is the

@@ -21,6 +21,10 @@ func private() []int {
 	return []int{4, 13, 14, 15, 1059, 21059, 23194, 23195, 23196, 23197, 24133}
 }
 
+const kindEphemeralWrap = 21059
+
+func isWrap(kind int) bool { return kind == nostr.KindGiftWrap || kind == kindEphemeralWrap }
+
 var (
 	errAuth       = errors.New("auth-required: only those whom these events concern may read them")
 	errRestricted = errors.New("restricted: only those whom these events concern may read them")
