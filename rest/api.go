@@ -130,6 +130,11 @@ func (a *API) routes() []route {
 		route{pattern: askPath + "/{request}", api: true, methods: get(a.json(a.fetchAsked))},
 		route{pattern: "/pay/{hash}", methods: get(a.payPage)},
 		route{pattern: "/pay/{hash}/qr.png", methods: get(a.payQR)})
+	if a.cfg.Admission != nil {
+		rs = append(rs, route{pattern: "/relay", methods: map[string]http.HandlerFunc{
+			"GET": a.relayPage, "POST": a.limitSessions(a.joinRelay),
+		}})
+	}
 	if a.cfg.Pay != nil {
 		rs = append(rs, route{pattern: "/pay/{hash}/settle", methods: post(a.settle)})
 	}

@@ -86,6 +86,8 @@ type Config struct {
 	Invoice func(ctx context.Context, hash timmy.Hash) (timmy.InvoiceStatus, error)
 	// Papers makes receipts and proofs; nil: their routes do not exist.
 	Papers Papers
+	// Admission sells writing on the relay; nil: there is no page for it.
+	Admission *Admission
 	// Collectors are shown on /metrics beside our own.
 	Collectors []prometheus.Collector
 	Page       Page

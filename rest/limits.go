@@ -6,6 +6,8 @@ import "time"
 const (
 	// maxBody holds the longest text four times over, and escapes.
 	maxBody = 64 << 10
+	// maxForm holds a key, written in any way.
+	maxForm = 4 << 10
 	// maxText is the longest request text: what a model is asked at most.
 	maxText = 16 << 10
 	// maxDepth of nested JSON; the documented bodies need one.

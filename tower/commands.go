@@ -17,6 +17,7 @@ type Texts struct {
 	PublicURL          string // empty: none
 	Demo               bool   // no real sats anywhere
 	MinTopUp, MaxTopUp timmy.Msat
+	Admission          timmy.Msat                 // what writing on the relay costs, once; 0: nothing is sold
 	PayPage            func(timmy.Invoice) string // the page with an invoice's QR code; nil: none
 }
 
@@ -62,6 +63,7 @@ func commands() []command {
 		{"history", "/history [n]", "your last questions; /history money: your last payments and charges", (*Desk).history},
 		{"receipt", "/receipt <#req>", "the signed receipt of a question, as JSON (numbers: /history)", (*Desk).receipt},
 		{"proof", "/proof", "the proof that your balance is in my daily published root, as JSON", (*Desk).proof},
+		{"join", "/join", "the right to write on my relay, if that costs something", (*Desk).join},
 		{"new", "/new", "a new conversation: I forget what we talked about", (*Desk).fresh},
 		{"stop", "/stop", "stops what is running or waiting; you are not charged for it", (*Desk).stop},
 		{"forget", "/forget", "deletes the conversation and your questions; lines of the books stay", (*Desk).forget},

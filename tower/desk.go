@@ -24,6 +24,8 @@ type DeskConfig struct {
 	Bus     *Bus   // nil: nobody listens
 	Papers  Papers // nil: no receipts and no proofs
 
+	Admissions Admissions // nil: the relay sells no admission
+
 	Workers      int             // queued requests at once; 0: 8
 	Direct       int             // requests of askers on the line at once; 0: 256
 	Wake         <-chan struct{} // hints that something was queued elsewhere; may be nil
