@@ -26,9 +26,9 @@ func TestPrivateKindsAreNips(t *testing.T) {
 }
 
 // TestNobodyReadsOthersMail is the privacy matrix: every private kind, asked for
-// in every way, stored and live, by everybody. Excluded: "limit":0 that skips the
-// check, filters without kinds, refused filters that stay live, the last of two
-// keys winning.
+// in every way (ids, authors, tags, no kinds, "limit":0, COUNT, NEG), stored and
+// live, by everybody. Excluded: "limit":0 that skips the check, filters without
+// kinds, refused filters that stay live, the last of two keys winning.
 func TestNobodyReadsOthersMail(t *testing.T) {
 	s := newSite(t, func(c *Config) { c.Inbox = nil })
 	alice, bob, eve := newKey(t), newKey(t), newKey(t)
@@ -101,6 +101,16 @@ func checkPrivacy(t *testing.T, s *site, name string, kind int, keys []nip.Key, 
 	}
 	if found != mayRead {
 		t.Errorf("%s, kind %d: stored event read: %v", name, kind, found)
+	}
+	// A count, or a set to be reconciled, would tell that it is there.
+	for send, want := range map[string]string{
+		`["COUNT","n",` + shapes[0] + `]`:         `["CLOSED","n","unsupported: COUNT"]`,
+		`["COUNT","n",` + shapes[7] + `]`:         `["CLOSED","n","unsupported: COUNT"]`,
+		`["NEG-OPEN","n",` + shapes[0] + `,"61"]`: `["NEG-ERR","n","unsupported: NEG-OPEN"]`,
+		`["NEG-OPEN","n",` + shapes[8] + `,"61"]`: `["NEG-ERR","n","unsupported: NEG-OPEN"]`,
+	} {
+		p.send(send)
+		p.expect(want)
 	}
 	// Live: a private one, then a public one that everybody may read, as an end.
 	secret := signed(t, alice, kind, fmt.Sprint("live ", name), nostr.Tag{"p", b})
