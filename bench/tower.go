@@ -48,7 +48,7 @@ func startTower(binary string) (*tower, error) {
 	t.cmd = exec.Command(binary, "run")
 	t.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "TIMMY_LISTEN=" + addr, "TIMMY_DATA_DIR=" + data, "TIMMY_METRICS_LISTEN=off",
-		"TIMMY_RATE_PER_MINUTE=0", "TIMMY_SESSIONS_PER_MINUTE=0", "TIMMY_LOG_LEVEL=error", "TIMMY_RELAY_FRAMES_PER_SECOND=1000000", "TIMMY_ALLOW_PRIVATE_RELAYS=true",
+		"TIMMY_RATE_PER_MINUTE=0", "TIMMY_SESSIONS_PER_MINUTE=0", "TIMMY_LOG_LEVEL=error", "TIMMY_RELAY_FRAMES_PER_SECOND=1000000", "TIMMY_RELAY_EVENTS_PER_ADDRESS=0", "TIMMY_RELAY_EVENTS_PER_KEY=0", "TIMMY_ALLOW_PRIVATE_RELAYS=true",
 	}
 	t.cmd.Stderr = os.Stderr
 	if err := t.cmd.Start(); err != nil {

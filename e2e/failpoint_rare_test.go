@@ -29,6 +29,7 @@ var rareSteps = map[failpoint.Point]func(t *testing.T, tw *tower, moment string)
 	failpoint.LedgerExpire:     dieAtExpire,
 	failpoint.LedgerExpireAll:  dieAtExpireAll,
 	failpoint.LedgerRetry:      dieAtRetry,
+	failpoint.LedgerAdmit:      dieAtAdmit,
 	failpoint.BackupCopy:       dieAtBackup,
 	failpoint.BackupPlace:      dieAtBackup,
 	failpoint.RestorePlace:     dieAtRestore,
@@ -207,6 +208,26 @@ func dieAtRetry(t *testing.T, tw *tower, moment string) {
 	tw.start()
 	who.settle()
 	who.check()
+}
+
+// Writing on the relay is bought from the balance.
+func dieAtAdmit(t *testing.T, tw *tower, moment string) {
+	tw.start()
+	who := newDoorAsker(t, tw)
+	if !who.zap(1000) {
+		return
+	}
+	tw.env = append(tw.env, "TIMMY_RELAY_WRITERS=allowed", "TIMMY_RELAY_ADMISSION_SATS=100")
+	// It dies before it has said OK to the message, which is sent until it does.
+	asked := make(chan struct{})
+	tw.dieAt(moment, "", once(func() {
+		go func() { defer close(asked); who.ask("/join", "may write on my relay") }()
+	}))
+	tw.start()
+	<-asked
+	who.settle()
+	want(t, tw, 100_000, `SELECT coalesce(sum(amount), 0) FROM postings WHERE key LIKE 'admission:%'`)
+	tw.verifyBooks()
 }
 
 // command runs a command that dies at a moment.

@@ -18,7 +18,8 @@ type doors struct {
 	now     func() time.Time
 
 	mu   sync.Mutex
-	open map[netip.Prefix]int // connections
+	open map[netip.Prefix]int // connections, by address
+	wide map[netip.Prefix]int // and by network
 	all  int
 	bad  *lru.Cache[netip.Prefix, strikes] // invalid signatures
 }
@@ -33,7 +34,7 @@ func newDoors(l Limits, proxies []netip.Prefix, now func() time.Time) (*doors, e
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	return &doors{limits: l, proxies: proxies, now: now, open: map[netip.Prefix]int{}, bad: bad}, nil
+	return &doors{limits: l, proxies: proxies, now: now, open: map[netip.Prefix]int{}, wide: map[netip.Prefix]int{}, bad: bad}, nil
 }
 
 // client is the address a request comes from. A forwarding header is believed
@@ -66,23 +67,30 @@ func (d *doors) proxy(a netip.Addr) bool {
 }
 
 // enter takes a place for a connection; ok is false when there is none.
-func (d *doors) enter(p netip.Prefix) (ok bool) {
+func (d *doors) enter(a netip.Addr) (ok bool) {
+	near, wide := prefix(a), widePrefix(a)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.all >= d.limits.Connections || d.open[p] >= d.limits.PerAddress {
+	if d.all >= d.limits.Connections || d.open[near] >= d.limits.PerAddress || d.wide[wide] >= wideFactor*d.limits.PerAddress {
 		return false
 	}
 	d.all++
-	d.open[p]++
+	d.open[near]++
+	d.wide[wide]++
 	return true
 }
 
-func (d *doors) leave(p netip.Prefix) {
+func (d *doors) leave(a netip.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.all--
-	if d.open[p]--; d.open[p] <= 0 {
-		delete(d.open, p)
+	less(d.open, prefix(a))
+	less(d.wide, widePrefix(a))
+}
+
+func less(m map[netip.Prefix]int, p netip.Prefix) {
+	if m[p]--; m[p] <= 0 {
+		delete(m, p)
 	}
 }
 

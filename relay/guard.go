@@ -22,7 +22,8 @@ type guest struct {
 	ws        *websocket.Conn
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
-	from      netip.Prefix
+	addr      netip.Addr
+	from      netip.Prefix // around it
 	challenge string
 
 	subs     map[string]*sub
@@ -46,13 +47,18 @@ func (r *Relay) accept(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
 		return
 	}
-	from := prefix(r.doors.client(req))
-	if !r.doors.enter(from) {
+	addr := r.doors.client(req)
+	if r.rules.blocks(addr) {
+		r.count.turned.Add(1)
+		http.Error(w, "blocked", http.StatusForbidden)
+		return
+	}
+	if !r.doors.enter(addr) {
 		r.count.turned.Add(1)
 		http.Error(w, "too many connections", http.StatusTooManyRequests)
 		return
 	}
-	defer r.doors.leave(from)
+	defer r.doors.leave(addr)
 	challenge := make([]byte, challengeSz)
 	if _, err := io.ReadFull(r.cfg.Rand, challenge); err != nil {
 		r.log.Error("no randomness for a challenge", "err", err)
@@ -70,7 +76,7 @@ func (r *Relay) accept(w http.ResponseWriter, req *http.Request) {
 	}
 	ws.SetReadLimit(-1) // read cuts itself, so that it can say why first
 	g := &guest{
-		r: r, ws: ws, from: from, challenge: hex.EncodeToString(challenge),
+		r: r, ws: ws, addr: addr, from: prefix(addr), challenge: hex.EncodeToString(challenge),
 		subs: map[string]*sub{}, out: newQueue(), rate: frames,
 	}
 	g.ctx, g.cancel = context.WithCancelCause(context.WithoutCancel(req.Context()))

@@ -89,6 +89,12 @@ func (g *guest) take(ev *nostr.Event) error {
 		return err
 	}
 	tower := g.r.forTower(ev)
+	if err := g.mayTry(ev, tower); err != nil {
+		return err
+	}
+	if err := g.r.rates.address(g.addr); err != nil {
+		return err
+	}
 	if tower && !nostr.IsEphemeralKind(ev.Kind) {
 		// For others the store finds out, when it writes.
 		if err := g.r.store.known(g.ctx, ev); err != nil {
@@ -98,7 +104,10 @@ func (g *guest) take(ev *nostr.Event) error {
 	if err := g.verify(ev); err != nil {
 		return err
 	}
-	if err := g.r.mayWrite(g.ctx, ev); err != nil {
+	if err := g.r.rates.key(g.behind(ev)...); err != nil {
+		return err
+	}
+	if err := g.mayWrite(g.ctx, ev, tower); err != nil {
 		return err
 	}
 	if tower {
@@ -107,6 +116,15 @@ func (g *guest) take(ev *nostr.Event) error {
 		}
 	}
 	return g.r.add(g.ctx, ev)
+}
+
+// behind is who answers for an event: its author, or of a gift wrap, whose author
+// is nobody, the keys of this connection.
+func (g *guest) behind(ev *nostr.Event) []string {
+	if isWrap(ev.Kind) {
+		return g.authed()
+	}
+	return []string{ev.PubKey}
 }
 
 func (g *guest) storeError(err error) error {

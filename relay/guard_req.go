@@ -117,7 +117,7 @@ func (g *guest) stored(s *sub) error {
 		}
 		finished = finished && whole
 		for _, x := range list {
-			if _, known := sent[x.ev.ID]; known || !mayRead(x.ev, keys) {
+			if _, known := sent[x.ev.ID]; known || !mayRead(x.ev, keys) || g.r.rules.bans(x.ev.PubKey) || g.r.rules.bansEvent(x.ev.ID) {
 				continue
 			}
 			sent[x.ev.ID] = struct{}{}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -297,3 +298,5 @@ func (p *peer) silent() {
 	p.send(`["PING"]`)
 	p.expect(`["NOTICE","unsupported: PING"]`)
 }
+
+func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

@@ -61,25 +61,39 @@ const (
 	warnEvery       = 500 * time.Millisecond // one warning for all frames in excess in that time
 	maxWarnings     = 3                      // then the connection is closed
 	badSignatureTTL = time.Minute
-	maxPrefixes     = 16_384 // addresses whose bad signatures are counted
+	maxPrefixes     = 16_384 // addresses, and keys, whose events or bad signatures are counted
+	wideFactor      = 4      // a network (IPv4 /24, IPv6 /48) may do so many times what an address may
+)
+
+// What operators may decide while the relay runs.
+const (
+	maxRules       = 50_000   // of one sort: all are in memory, about 20 MB
+	maxReason      = 256      // bytes of a reason that is kept with one
+	maxCall        = 64 << 10 // bytes of a call (NIP-86); the longest description is 2,000
+	maxDescription = 2_000
 )
 
 // Housekeeping.
 const (
-	sweepEvery  = time.Minute
-	sweepBatch  = 500 // expired events deleted in one transaction, so that no writer waits long
-	drainFor    = 10 * time.Second
-	closeWithin = time.Second            // for the peer to answer that it closes, when shutting down
-	drainGrace  = 200 * time.Millisecond // in which events are still answered when shutting down
-	maxNameSize = 29                     // NIP-11: names under 30 characters
+	sweepEvery    = time.Minute
+	sweepOldEvery = time.Hour
+	sweepBatch    = 500 // expired events deleted in one transaction, so that no writer waits long
+	vanishBatches = 4   // deleted before a request to vanish is answered; the rest follows at once
+	drainFor      = 10 * time.Second
+	closeWithin   = time.Second            // for the peer to answer that it closes, when shutting down
+	drainGrace    = 200 * time.Millisecond // in which events are still answered when shutting down
+	maxNameSize   = 29                     // NIP-11: names under 30 characters
 )
 
 // Limits are what an operator may want to change. Zero means the default.
 type Limits struct {
 	Connections     int // open at once; 4,096
-	PerAddress      int // of one address: IPv4 /32, IPv6 /64; 256
+	PerAddress      int // of one address: IPv4 /32, IPv6 /64; 256. A /24 or /48 may have four times as many
 	FramesPerSecond int // of one connection; 300, with a burst of 1,000
 	BadSignatures   int // a minute from one address; 20
+
+	EventsPerAddress int // a minute, of one address, with a burst as large; 0: no limit
+	EventsPerKey     int // a minute, of one author, or for gift wraps of who is authenticated; 0: no limit
 }
 
 func (l Limits) withDefaults() Limits {
@@ -100,11 +114,16 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) burst() int { return max(1_000, l.FramesPerSecond) }
 
 // prefix is what counts as one address. An IPv6 subscriber has a whole /64.
-func prefix(a netip.Addr) netip.Prefix {
+func prefix(a netip.Addr) netip.Prefix { return masked(a, 32, 64) }
+
+// widePrefix is the network around an address, which often is one owner's too.
+func widePrefix(a netip.Addr) netip.Prefix { return masked(a, 24, 48) }
+
+func masked(a netip.Addr, v4, v6 int) netip.Prefix {
 	a = a.Unmap().WithZone("")
-	bits := 64
+	bits := v6
 	if a.Is4() {
-		bits = 32
+		bits = v4
 	}
 	p, err := a.Prefix(bits)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,7 @@ const (
 type info struct {
 	Name          string     `json:"name"`
 	Description   string     `json:"description,omitempty"`
+	Icon          string     `json:"icon,omitempty"`
 	PubKey        string     `json:"pubkey,omitempty"` // of the administrator
 	Self          string     `json:"self,omitempty"`   // of the relay
 	Contact       string     `json:"contact,omitempty"`
@@ -25,6 +27,17 @@ type info struct {
 	Software      string     `json:"software"`
 	Version       string     `json:"version,omitempty"`
 	Limitation    limitation `json:"limitation"`
+	PaymentsURL   string     `json:"payments_url,omitempty"`
+	Fees          *fees      `json:"fees,omitempty"`
+}
+
+type fees struct {
+	Admission []fee `json:"admission"`
+}
+
+type fee struct {
+	Amount int64  `json:"amount"`
+	Unit   string `json:"unit"`
 }
 
 type limitation struct {
@@ -43,32 +56,53 @@ type limitation struct {
 	DefaultLimit     int   `json:"default_limit"`
 }
 
-// document is made once, from the constants that the guard enforces. Private
-// kinds need AUTH but nothing else does, so auth_required is false ("before any
-// action").
-func document(c Config) ([]byte, error) {
+// supported are the NIPs that this relay's tests hold it to. Which of 13, 86 and 98
+// are among them is the operator's choice.
+func (r *Relay) supported() []int {
+	list := []int{1, 9, 11, 17, 40, 42, 44, 59, 62, 67, 70}
+	if r.cfg.Policy.PowBits > 0 {
+		list = append(list, 13)
+	}
+	if r.managed() {
+		list = append(list, 86, 98)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// describe makes the document from the constants and the policy that the guard
+// enforces. Private kinds need AUTH but nothing else does, and reading is free, so
+// auth_required and payment_required are false ("before any action").
+func (r *Relay) describe() error {
+	c := &r.cfg
 	d := info{
-		Name: shorten(c.Name, maxNameSize), Description: c.Description, Contact: c.Contact,
-		SupportedNIPs: []int{1, 9, 11, 17, 40, 42, 44, 59, 62, 67, 70},
+		Name:        shorten(r.rules.text(textName, c.Name), maxNameSize),
+		Description: r.rules.text(textDescription, c.Description), Icon: r.rules.text(textIcon, c.Icon), Contact: c.Contact,
+		SupportedNIPs: r.supported(),
 		Software:      "https://github.com/timmy-tower/timmy", Version: c.Version,
 		Limitation: limitation{
 			MaxMessageLength: maxFrame, MaxSubscriptions: maxSubs, MaxLimit: maxLimit,
 			MaxSubIDLength: maxSubID, MaxEventTags: maxTags, MaxContentLength: maxContent,
-			RestrictedWrites: true, DefaultLimit: defaultLimit,
+			MinPow: c.Policy.PowBits, RestrictedWrites: c.Policy.restricts(), DefaultLimit: defaultLimit,
 			CreatedAtLower: int64(maxPast / time.Second), CreatedAtUpper: int64(maxFuture / time.Second),
 		},
 	}
-	if !c.Admin.IsZero() {
-		d.PubKey = c.Admin.String()
+	if c.Policy.Admission > 0 {
+		d.PaymentsURL = c.Policy.PayAt
+		d.Fees = &fees{Admission: []fee{{Amount: int64(c.Policy.Admission), Unit: "msats"}}}
+	}
+	if len(c.Operators) > 0 {
+		d.PubKey = c.Operators[0].String()
 	}
 	if !c.Self.IsZero() {
 		d.Self = c.Self.String()
 	}
 	b, err := json.Marshal(d)
 	if err != nil {
-		return nil, fmt.Errorf("relay: information document: %w", err)
+		return fmt.Errorf("relay: information document: %w", err)
 	}
-	return b, nil
+	r.info.Store(&b)
+	return nil
 }
 
 // Handles reports whether a request is for the relay and not for the pages that
@@ -106,15 +140,15 @@ func hasToken(h http.Header, name, token string) bool {
 func (r *Relay) serveInfo(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Headers", "*")
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "*, Authorization") // which the star leaves out
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS")
 	h.Add("Vary", "Accept")
 	switch {
 	case req.Method == http.MethodOptions:
 		w.WriteHeader(http.StatusNoContent)
 	case asksInfo(req):
 		h.Set("Content-Type", typeInfo)
-		_, _ = w.Write(r.info) // nobody to tell
+		_, _ = w.Write(*r.info.Load()) // nobody to tell
 	default:
 		http.Error(w, "this is a Nostr relay: connect with a websocket", http.StatusUpgradeRequired)
 	}

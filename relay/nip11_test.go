@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/timmy-tower/timmy"
 )
 
 func (s *site) http(t *testing.T, method string, header http.Header) (*http.Response, string) {
@@ -40,7 +42,7 @@ func (s *site) http(t *testing.T, method string, header http.Header) (*http.Resp
 func TestDocumentTellsTheTruth(t *testing.T) {
 	admin := newKey(t)
 	s := newSite(t, func(c *Config) {
-		c.Name, c.Admin = strings.Repeat("né", 20), admin.Public()
+		c.Name, c.Operators = strings.Repeat("né", 20), []timmy.PubKey{admin.Public()}
 		c.Description, c.Contact = "d", "c"
 	})
 	for _, accept := range []string{"application/nostr+json", "application/nostr+json, */*", "text/html, Application/Nostr+JSON;q=0.9"} {
@@ -55,7 +57,7 @@ func TestDocumentTellsTheTruth(t *testing.T) {
 		l := d.Limitation
 		want := limitation{
 			MaxMessageLength: maxFrame, MaxSubscriptions: maxSubs, MaxLimit: maxLimit, MaxSubIDLength: maxSubID,
-			MaxEventTags: maxTags, MaxContentLength: maxContent, RestrictedWrites: true, DefaultLimit: defaultLimit,
+			MaxEventTags: maxTags, MaxContentLength: maxContent, DefaultLimit: defaultLimit,
 			CreatedAtLower: int64(maxPast.Seconds()), CreatedAtUpper: int64(maxFuture.Seconds()),
 		}
 		if l != want {

@@ -159,24 +159,12 @@ func protected(ev *nostr.Event, keys []string) error {
 	return nil
 }
 
-// mayWrite asks the standing of the author. Who wants to vanish from here always
-// may (NIP-62).
-func (r *Relay) mayWrite(ctx context.Context, ev *nostr.Event) error {
-	if r.cfg.Standing == nil || vanishes(ev, r.cfg.URL) {
-		return nil
-	}
-	k, err := timmy.ParsePubKey(ev.PubKey)
-	if err != nil {
-		return errors.New("invalid: pubkey")
-	}
-	return worded(r.cfg.Standing.MayWrite(ctx, k, ev.Kind), "blocked")
-}
-
 // forTower reports whether the inbox must have an event before it is answered:
-// messages to the tower's key, and jobs (NIP-90) that name it.
+// messages to the tower's key. Jobs (NIP-90) are not offered; they are events like
+// any other.
 func (r *Relay) forTower(ev *nostr.Event) bool {
-	switch k := ev.Kind; {
-	case k == nostr.KindEncryptedDirectMessage, k == nostr.KindGiftWrap, k == 21059, k >= 5000 && k < 6000:
+	switch ev.Kind {
+	case nostr.KindEncryptedDirectMessage, nostr.KindGiftWrap, kindEphemeralWrap:
 		return !r.cfg.Self.IsZero() && ev.PubKey != r.cfg.Self.String() && nip.Concerns(ev, r.cfg.Self.String())
 	}
 	return false

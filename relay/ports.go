@@ -13,10 +13,16 @@ type Desk interface {
 	Submit(ctx context.Context, r timmy.Request) error
 }
 
-// Standing decides paid and trusted writes. It is asked on every write and
-// answers from memory.
+// Standing decides about writes of keys that no rule lets in: who has paid, or is
+// trusted for what it did. It is asked on every write of such a key, so it answers
+// from memory where it can. A refusal is a [timmy.Error] that tells what to do.
 type Standing interface {
 	MayWrite(ctx context.Context, k timmy.PubKey, kind int) error
+}
+
+// Trust knows whom the operators trust, directly or not. It answers from memory.
+type Trust interface {
+	Trusts(key string) bool
 }
 
 // Outbox is the durable queue of parcels that the courier empties.

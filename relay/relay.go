@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,11 +39,15 @@ type Config struct {
 	Contact     string
 	Version     string       // of the software, for NIP-11
 	Self        timmy.PubKey // the tower's key: events for it go to Inbox
-	Admin       timmy.PubKey // for NIP-11; zero: none shown
-	DB          *db.DB       // of events alone; its writer runs and is closed by the caller. Required
+	Icon        string
+	Operators   []timmy.PubKey // may manage the relay (NIP-86) and always write; the first is shown in NIP-11
+	DB          *db.DB         // of events alone; its writer runs and is closed by the caller. Required
 
 	Inbox          Acceptor       // nil: events for the tower are only stored
-	Standing       Standing       // nil: everybody may write
+	Policy         Policy         // who may write what
+	Standing       Standing       // asked about who is no member; nil: Policy decides alone
+	Web            Trust          // the web of trust; nil: nobody is in it
+	Identity       Identity       // checks management calls; nil: they are not offered
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	Limits         Limits
 
@@ -54,15 +59,19 @@ type Config struct {
 // Relay is the guard, the pipeline behind it, and the event store. It serves
 // HTTP requests that [Relay.Handles] says are its own.
 type Relay struct {
-	cfg    Config
-	log    *slog.Logger
-	store  *Store
-	pipe   *khatru.Relay
-	live   *live
-	doors  *doors
-	info   []byte        // the NIP-11 document
-	crypto chan struct{} // one token for each processor that may verify
-	count  counters
+	cfg     Config
+	log     *slog.Logger
+	store   *Store
+	pipe    *khatru.Relay
+	live    *live
+	doors   *doors
+	rates   *rates
+	rules   *rules
+	members map[string]bool        // those of the settings, in hex
+	owners  map[string]bool        // the tower's key and its operators', in hex
+	info    atomic.Pointer[[]byte] // the NIP-11 document
+	crypto  chan struct{}          // one token for each processor that may verify
+	count   counters
 
 	draining atomic.Bool
 	working  sync.RWMutex // held for reading while an EVENT is handled
@@ -98,15 +107,33 @@ func New(c Config) (*Relay, error) {
 	if r.doors, err = newDoors(c.Limits, c.TrustedProxies, c.Now); err != nil {
 		return nil, err
 	}
-	if r.info, err = document(c); err != nil {
+	if r.rates, err = newRates(c.Limits, c.Now); err != nil {
 		return nil, err
 	}
 	r.store.url = c.URL
 	if err := r.store.Init(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
+	r.rules = &rules{db: c.DB, now: c.Now}
+	if err := errors.Join(r.rules.load(context.Background()), r.describe()); err != nil {
+		return nil, err
+	}
+	r.members, r.owners = keySets(c)
 	r.pipe = r.pipeline()
 	return r, nil
+}
+
+// keySets are the keys that always may write, and those of them that nobody may
+// ban.
+func keySets(c Config) (members, owners map[string]bool) {
+	members, owners = map[string]bool{}, map[string]bool{}
+	for _, k := range append(slices.Clone(c.Operators), c.Self) {
+		members[k.String()], owners[k.String()] = true, true
+	}
+	for _, k := range c.Policy.Members {
+		members[k.String()] = true
+	}
+	return members, owners
 }
 
 // Store is the event store, for backup and for tools.
@@ -147,34 +174,26 @@ func (r *Relay) Publish(ctx context.Context, ev *nostr.Event) error {
 	return nil
 }
 
-// Run sweeps expired events out and, when ctx ends, drains: events that come are
-// refused, those under way are answered, then every connection is closed (1001).
-// The writer of the database must outlive it.
+// Run sweeps out what has expired, is too old, vanished or was banned and, when ctx
+// ends, drains: events that come are refused, those under way are answered, then
+// every connection is closed (1001). The writer of the database must outlive it.
 func (r *Relay) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
+	tick, rarely := time.NewTicker(sweepEvery), time.NewTicker(sweepOldEvery)
 	defer tick.Stop()
+	defer rarely.Stop()
+	r.sweepOld(ctx)
 	for {
 		r.sweep(ctx)
 		select {
 		case <-tick.C:
+			if err := r.rules.load(ctx); err != nil && ctx.Err() == nil {
+				r.log.Error("the relay's rules could not be read", "err", err)
+			}
+		case <-r.store.swept:
+		case <-rarely.C:
+			r.sweepOld(ctx)
 		case <-ctx.Done():
 			return r.drain()
-		}
-	}
-}
-
-func (r *Relay) sweep(ctx context.Context) {
-	for ctx.Err() == nil {
-		n, err := r.store.Sweep(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				r.log.Error("expired events could not be deleted", "err", err)
-			}
-			return
-		}
-		r.count.expired.Add(int64(n))
-		if n < sweepBatch {
-			return
 		}
 	}
 }
@@ -243,7 +262,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case isUpgrade(req):
 		r.accept(w, req)
 	case isRPC(req):
-		http.Error(w, "relay management is not offered here", http.StatusUnsupportedMediaType)
+		r.serveRPC(w, req)
 	default:
 		r.serveInfo(w, req)
 	}

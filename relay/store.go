@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/fiatjaf/eventstore"
@@ -38,18 +39,26 @@ type Store struct {
 	db  *db.DB
 	now func() time.Time
 	url string // of the relay, for requests to vanish; empty: those to all relays alone
+
+	swept chan struct{} // a hint that there is something to delete
+
+	mu   sync.Mutex
+	gone map[string]int64 // keys that vanish, in hex, and up to when: hidden until they are deleted
 }
 
 var _ eventstore.Store = (*Store)(nil)
 
 // NewStore makes a store on d, whose writer must run. Call Init before use.
 func NewStore(d *db.DB, now func() time.Time) *Store {
-	return &Store{db: d, now: now}
+	return &Store{db: d, now: now, swept: make(chan struct{}, 1), gone: map[string]int64{}}
 }
 
 // Init brings the schema up to date.
 func (s *Store) Init() error {
-	return s.db.Migrate(context.Background(), migrations, "migrations")
+	if err := s.db.Migrate(context.Background(), migrations, "migrations"); err != nil {
+		return err
+	}
+	return s.loadVanishing(context.Background())
 }
 
 // Close does nothing: who opened the database closes it.
@@ -94,13 +103,17 @@ func (s *Store) save(ctx context.Context, ev *nostr.Event, raw []byte) error {
 	if r.expires != nil && *r.expires <= s.now().Unix() {
 		return errExpired
 	}
+	r.now = s.now().Unix()
 	if err := failpoint.Before(failpoint.StoreSave); err != nil {
 		return err
 	}
 	if err := s.db.Write(ctx, r.insert); err != nil {
 		return err
 	}
-	return failpoint.After(failpoint.StoreSave)
+	if err := failpoint.After(failpoint.StoreSave); err != nil || !r.vanish {
+		return err
+	}
+	return s.vanish(ctx, r)
 }
 
 // row is an event as it is written.
@@ -111,6 +124,7 @@ type row struct {
 	d          []byte // nil: not replaceable
 	tags       []tagRow
 	raw        []byte
+	now        int64
 	vanish     bool // asks this relay to forget its author (NIP-62)
 }
 

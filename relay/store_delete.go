@@ -87,7 +87,8 @@ func (r *row) deleteID(tx *db.Tx, value string) error {
 	if err != nil || len(id) != 32 {
 		return nil // names nothing
 	}
-	_, err = tx.Exec(`INSERT INTO tombstone (id, pubkey) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, r.pubkey)
+	_, err = tx.Exec(`INSERT INTO tombstone (id, pubkey, at) VALUES (?, ?, ?)
+		ON CONFLICT (id, pubkey) DO UPDATE SET at = excluded.at`, id, r.pubkey, r.now)
 	if err != nil {
 		return fmt.Errorf("remembering a deletion: %w", err)
 	}

@@ -76,7 +76,7 @@ func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) (list []f
 	}
 	return slices.DeleteFunc(list, func(x found) bool {
 		e := expiration(x.ev)
-		return !matches(f, x.ev) || e != nil && *e <= now
+		return !matches(f, x.ev) || e != nil && *e <= now || s.hides(x.ev)
 	}), whole, nil
 }
 

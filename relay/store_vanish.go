@@ -1,9 +1,12 @@
 package relay
 
 import (
+	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/nbd-wtf/go-nostr"
 
@@ -62,30 +65,113 @@ func (r *row) refuseVanished(tx *db.Tx) error {
 	return nil
 }
 
-// forget deletes, in the transaction that stores the request, everything its
-// author made up to its time and every wrap for that key, and remembers to refuse
-// them. It is not split into batches: half a vanishing is none.
+// forget remembers, in the transaction that stores the request, to refuse what its
+// author made up to its time, and every wrap for that key. What is stored is hidden
+// from then on, and deleted in batches: a key with a million events must not keep
+// the writer from others.
 func (r *row) forget(tx *db.Tx) error {
-	until := int64(r.ev.CreatedAt)
-	_, err := tx.Exec(`INSERT INTO vanished (pubkey, until) VALUES (?, ?)
-		ON CONFLICT (pubkey) DO UPDATE SET until = max(until, excluded.until)`, r.pubkey, until)
+	_, err := tx.Exec(`INSERT INTO vanished (pubkey, until, pending) VALUES (?, ?, 1)
+		ON CONFLICT (pubkey) DO UPDATE SET until = max(vanished.until, excluded.until), pending = 1`, r.pubkey, int64(r.ev.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("remembering who vanished: %w", err)
 	}
-	if err := removeAll(tx, `pubkey = ? AND kind != 62 AND created_at <= ?`, r.pubkey, until); err != nil {
-		return err
-	}
-	return removeAll(tx, `rid IN (SELECT rid FROM tag
-		WHERE name = 'p' AND value = ? AND kind = 1059 AND created_at <= ?)`, []byte(r.ev.PubKey), until)
+	return nil
 }
 
-// removeAll is remove until nothing is left; each round deletes what it found, so
-// it ends.
-func removeAll(tx *db.Tx, where string, args ...any) error {
-	for {
-		n, err := remove(tx, where, args...)
-		if err != nil || n < sweepBatch {
-			return err
+// vanish hides what is stored of a key, deletes the first batches of it, and leaves
+// the rest to the sweeper.
+func (s *Store) vanish(ctx context.Context, r *row) error {
+	s.mu.Lock()
+	s.gone[r.ev.PubKey] = max(s.gone[r.ev.PubKey], int64(r.ev.CreatedAt))
+	s.mu.Unlock()
+	for range vanishBatches {
+		if n, err := s.forgetSome(ctx, r.pubkey); err != nil || n < sweepBatch {
+			signal(s.swept) // should it have failed: the request is durable
+			return nil
 		}
 	}
+	signal(s.swept)
+	return nil
+}
+
+// forgetSome deletes a batch of what is left of a key that vanished. Less than a
+// batch: nothing is left.
+func (s *Store) forgetSome(ctx context.Context, pubkey []byte) (n int, err error) {
+	who := hex.EncodeToString(pubkey)
+	until := s.vanishing()[who]
+	err = s.db.Write(ctx, func(tx *db.Tx) error {
+		n, err = remove(tx, `pubkey = ? AND kind <> 62 AND created_at <= ?`, pubkey, until)
+		if err != nil || n >= sweepBatch {
+			return err
+		}
+		n, err = remove(tx, `rid IN (SELECT rid FROM tag
+			WHERE name = 'p' AND value = ? AND kind = 1059 AND created_at <= ?)`, []byte(who), until)
+		if err != nil || n >= sweepBatch {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE vanished SET pending = 0 WHERE pubkey = ? AND until = ?`, pubkey, until)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forgetting a key: %w", err)
+	}
+	if n < sweepBatch {
+		s.mu.Lock()
+		if s.gone[who] == until {
+			delete(s.gone, who)
+		}
+		s.mu.Unlock()
+	}
+	return n, nil
+}
+
+// vanishing are the keys that are not wholly deleted yet, and up to when.
+func (s *Store) vanishing() map[string]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.gone)
+}
+
+// loadVanishing finds what an earlier process had not finished deleting.
+func (s *Store) loadVanishing(ctx context.Context) error {
+	var list []struct {
+		PubKey []byte `db:"pubkey"`
+		Until  int64  `db:"until"`
+	}
+	err := s.db.Read(ctx, func(tx *db.Tx) error {
+		return tx.Select(&list, `SELECT pubkey, until FROM vanished WHERE pending = 1`)
+	})
+	if err != nil {
+		return fmt.Errorf("looking for who vanishes: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range list {
+		s.gone[hex.EncodeToString(v.PubKey)] = v.Until
+	}
+	return nil
+}
+
+// hides reports whether an event is one of a key that vanishes, or a wrap for one.
+func (s *Store) hides(ev *nostr.Event) bool {
+	if ev.Kind == kindVanish {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.gone) == 0 {
+		return false
+	}
+	if until, ok := s.gone[ev.PubKey]; ok && int64(ev.CreatedAt) <= until {
+		return true
+	}
+	if ev.Kind != nostr.KindGiftWrap {
+		return false
+	}
+	for _, t := range indexed(ev) {
+		if until, ok := s.gone[t.value]; t.name == "p" && ok && int64(ev.CreatedAt) <= until {
+			return true
+		}
+	}
+	return false
 }

@@ -134,6 +134,7 @@ func towerTexts(c *Config) tower.Texts {
 	return tower.Texts{
 		Name: c.Tower.Name, Address: address(c), PublicURL: c.PublicURL, Demo: c.Wallet.Kind == walletFake,
 		MinTopUp: timmy.FromSats(c.Sessions.MinDeposit), MaxTopUp: timmy.FromSats(maxTopUpSats), PayPage: payPage(c),
+		Admission: c.Policy.Admission,
 	}
 }
 

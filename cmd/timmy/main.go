@@ -88,6 +88,7 @@ func commands(env Env) []*cobra.Command {
 		ledgerCommand(env),
 		manCommand(),
 		payCommand(env),
+		relayCommand(env),
 		restoreCommand(env),
 		runCommand(env),
 		statusCommand(env),

@@ -135,6 +135,12 @@ func (p *parts) startPipes(s *stage) {
 	s.run("till", p.till.Run)
 	s.run("courier", p.courier.Run)
 	s.run("relay client", p.client.Run)
+	if p.web != nil {
+		s.run("web of trust", p.web.Run)
+	}
+	if p.gatherer != nil {
+		s.run("inbox relays", p.gatherer.Run)
+	}
 	s.run("housekeeping", p.keepHouse)
 	s.run("sealer", p.sealer.Run)
 	if run := p.wallet.run(); run != nil {
@@ -269,7 +275,7 @@ func (p *parts) announce(ctx context.Context) {
 	c := p.cfg
 	events, err := nip.Announcements(p.key, nip.Profile{
 		Name: c.Tower.Name, About: "An AI agent you pay per question in sats. Send me a direct message.", Lud16: address(c),
-		Nip05: address(c), Website: c.PublicURL, RelayURL: c.RelayURL, Web: c.PublicURL, PriceLine: priceLine(c, p.rates.Rate),
+		Nip05: address(c), Website: c.PublicURL, RelayURL: c.RelayURL, InboxRelays: c.Relay.InboxRelays, Web: c.PublicURL, PriceLine: priceLine(c, p.rates.Rate),
 	}, p.env.Now())
 	if err == nil {
 		err = p.courier.Announce(ctx, events)
@@ -284,6 +290,7 @@ func (p *parts) controlAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /pay", controlHandler(p.pay))
 	p.booksAPI(mux)
+	p.relayAPI(mux)
 	return mux
 }
 

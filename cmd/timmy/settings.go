@@ -106,11 +106,25 @@ type SessionSettings struct {
 
 // RelaySettings is the relay's, and how other relays are met.
 type RelaySettings struct {
-	Indexers     []string `toml:"indexers" env:"TIMMY_INDEXERS" flag:"indexers" max:"32" doc:"relays (wss://…) on which profiles and relay lists are published and looked up"`
-	AllowPrivate bool     `toml:"allow_private_relays" env:"TIMMY_ALLOW_PRIVATE_RELAYS" flag:"allow-private-relays" default:"false" doc:"connect to relays at private addresses, for tests and home networks"`
-	Frames       int64    `toml:"frames_per_second" env:"TIMMY_RELAY_FRAMES_PER_SECOND" flag:"relay-frames-per-second" default:"300" min:"1" max:"1000000" doc:"messages a second that one connection may send, after a burst of a thousand"`
-	PerAddress   int64    `toml:"connections_per_address" env:"TIMMY_RELAY_CONNECTIONS_PER_ADDRESS" flag:"relay-connections-per-address" default:"256" min:"1" max:"100000" doc:"connections that one address (IPv6: /64) may have open"`
-	CopyToSelf   bool     `toml:"copy_to_self" env:"TIMMY_COPY_TO_SELF" flag:"copy-to-self" default:"true" doc:"keep an encrypted copy of every answer for the tower's own key"`
+	Indexers         []string `toml:"indexers" env:"TIMMY_INDEXERS" flag:"indexers" max:"32" doc:"relays (wss://…) on which profiles and relay lists are published and looked up"`
+	AllowPrivate     bool     `toml:"allow_private_relays" env:"TIMMY_ALLOW_PRIVATE_RELAYS" flag:"allow-private-relays" default:"false" doc:"connect to relays at private addresses, for tests and home networks"`
+	Frames           int64    `toml:"frames_per_second" env:"TIMMY_RELAY_FRAMES_PER_SECOND" flag:"relay-frames-per-second" default:"300" min:"1" max:"1000000" doc:"messages a second that one connection may send, after a burst of a thousand"`
+	PerAddress       int64    `toml:"connections_per_address" env:"TIMMY_RELAY_CONNECTIONS_PER_ADDRESS" flag:"relay-connections-per-address" default:"256" min:"1" max:"100000" doc:"connections that one address (IPv6: /64) may have open"`
+	InboxRelays      []string `toml:"inbox_relays" env:"TIMMY_INBOX_RELAYS" flag:"inbox-relays" max:"2" doc:"other relays (wss://…) on which messages may be left for the tower; published and read beside the own one"`
+	Writers          string   `toml:"writers" env:"TIMMY_RELAY_WRITERS" flag:"relay-writers" default:"anyone" oneof:"anyone trusted allowed" doc:"who may write on the relay; trusted: whom the operators follow, and whom those follow. Messages to the tower are taken from everybody"`
+	AllowedKeys      []string `toml:"allowed_keys" env:"TIMMY_RELAY_ALLOWED_KEYS" flag:"relay-allowed-keys" max:"10000" doc:"keys (npub or hex) that may always write"`
+	WriterTier       string   `toml:"writer_tier" env:"TIMMY_RELAY_WRITER_TIER" flag:"relay-writer-tier" oneof:"established trusted elite" doc:"customers of this tier and above may write, too"`
+	Admission        int64    `toml:"admission_sats" env:"TIMMY_RELAY_ADMISSION_SATS" flag:"relay-admission-sats" default:"0" min:"0" max:"1000000" doc:"what others pay once to write; 0: it is not for sale"`
+	TrustRelays      []string `toml:"trust_relays" env:"TIMMY_TRUST_RELAYS" flag:"trust-relays" max:"8" doc:"relays that are asked who follows whom; empty: the indexers"`
+	Kinds            []string `toml:"kinds" env:"TIMMY_RELAY_KINDS" flag:"relay-kinds" max:"200" doc:"kinds that are taken, such as 1 or 30000-39999; empty: all"`
+	RefusedKinds     []string `toml:"refused_kinds" env:"TIMMY_RELAY_REFUSED_KINDS" flag:"relay-refused-kinds" max:"200" doc:"kinds that are not"`
+	PowBits          int64    `toml:"pow_bits" env:"TIMMY_RELAY_POW_BITS" flag:"relay-pow-bits" default:"0" min:"0" max:"40" doc:"proof of work (NIP-13) asked of keys that the operators do not know, where anyone may write"`
+	AuthWraps        bool     `toml:"auth_for_wraps" env:"TIMMY_RELAY_AUTH_FOR_WRAPS" flag:"relay-auth-for-wraps" default:"false" doc:"take gift wraps from clients only that have signed in (NIP-42)"`
+	StrictInbox      bool     `toml:"strict_inbox" env:"TIMMY_RELAY_STRICT_INBOX" flag:"relay-strict-inbox" default:"false" doc:"the rules for writing hold for messages to the tower, too: strangers can then neither ask nor pay over its relay"`
+	Retention        []string `toml:"retention" env:"TIMMY_RELAY_RETENTION" flag:"relay-retention" max:"200" doc:"kinds=days that events are kept, such as 7=30, or *=1000 for all that are not named, replaceable, or deletions"`
+	EventsPerAddress int64    `toml:"events_per_address" env:"TIMMY_RELAY_EVENTS_PER_ADDRESS" flag:"relay-events-per-address" default:"6000" min:"0" max:"10000000" doc:"events a minute from one address (IPv6: /64); four times as many from a /24 or /48; 0: no limit"`
+	EventsPerKey     int64    `toml:"events_per_key" env:"TIMMY_RELAY_EVENTS_PER_KEY" flag:"relay-events-per-key" default:"600" min:"0" max:"10000000" doc:"events a minute of one key; 0: no limit"`
+	CopyToSelf       bool     `toml:"copy_to_self" env:"TIMMY_COPY_TO_SELF" flag:"copy-to-self" default:"true" doc:"keep an encrypted copy of every answer for the tower's own key"`
 }
 
 // HTTPSettings is what stands around the HTTP server.

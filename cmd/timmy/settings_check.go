@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/relay"
 )
 
 // offlineRate is the bitcoin price while neither wallet nor model are real, so
@@ -27,6 +28,7 @@ type Derived struct {
 	StaticRate  timmy.Rate     // 0: ask the price sources
 	MadeUpRate  bool           // StaticRate is nobody's setting
 	MetricsAddr string         // empty: no metrics
+	Policy      relay.Policy   // who may write on the relay
 }
 
 var (
@@ -43,7 +45,7 @@ func (c *Config) check() error {
 	}
 	for _, step := range []func() error{
 		c.checkName, c.checkListen, c.checkPublic, c.checkOperators, c.checkModel, c.checkWallet,
-		c.checkDatabase, c.checkPrices, c.checkRate, c.checkSessions, c.checkProxies, c.checkIndexers,
+		c.checkDatabase, c.checkPrices, c.checkRate, c.checkSessions, c.checkProxies, c.checkIndexers, c.checkRelay,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -223,22 +225,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-// checkIndexers tidies the list: the same relay twice is no mistake worth
-// stopping for.
-func (c *Config) checkIndexers() error {
-	var list []string
-	for _, s := range c.Relay.Indexers {
-		u, err := url.Parse(s)
-		if err != nil || (u.Scheme != "wss" && u.Scheme != "ws") || u.Hostname() == "" || u.User != nil {
-			return c.badf("TIMMY_INDEXERS", "want relays such as wss://relay.example")
-		}
-		if !c.Relay.AllowPrivate && (u.Scheme == "ws" || isLocalHost(u.Hostname())) {
-			return c.badf("TIMMY_INDEXERS", "%s is unencrypted or private; TIMMY_ALLOW_PRIVATE_RELAYS=true allows it", u.Host)
-		}
-		if s = strings.TrimSuffix(s, "/"); !slices.Contains(list, s) {
-			list = append(list, s)
-		}
-	}
-	c.Relay.Indexers = list
-	return nil
+func (c *Config) checkIndexers() (err error) {
+	c.Relay.Indexers, err = c.relays("TIMMY_INDEXERS", c.Relay.Indexers)
+	return err
 }

@@ -37,18 +37,20 @@ type parts struct {
 	ledger *db.DB
 	events *db.DB
 
-	book    *ledger.Ledger
-	sealer  *ledger.Sealer
-	wallet  walletPart
-	rates   ratesPart
-	till    *tower.Till
-	desk    *tower.Desk
-	inbox   *relay.Inbox
-	relay   *relay.Relay
-	client  *relay.Client
-	courier *relay.Courier
-	lnurl   *lnurl.Server
-	rest    *rest.API
+	book     *ledger.Ledger
+	sealer   *ledger.Sealer
+	wallet   walletPart
+	rates    ratesPart
+	till     *tower.Till
+	desk     *tower.Desk
+	inbox    *relay.Inbox
+	relay    *relay.Relay
+	client   *relay.Client
+	web      *relay.Web      // nil: nobody is trusted for whom he knows
+	gatherer *relay.Gatherer // nil: messages are left on the own relay alone
+	courier  *relay.Courier
+	lnurl    *lnurl.Server
+	rest     *rest.API
 
 	booksOK  atomic.Bool // what `ledger verify` said at start
 	stopping atomic.Bool
@@ -120,7 +122,8 @@ func (p *parts) buildPipelines(ctx context.Context) (err error) {
 	p.sealer = p.newSealer()
 	p.desk = tower.NewDesk(tower.DeskConfig{
 		Book: p.book, Records: p.book, Papers: papers{p.book, p.sealer, p.key}, Till: p.till, Model: model, Rates: p.rates, Prices: prices(c),
-		Workers: int(c.Tower.Workers), Wake: p.book.Queued(), Texts: towerTexts(c), Now: p.env.Now, Log: p.log,
+		Admissions: p.book,
+		Workers:    int(c.Tower.Workers), Wake: p.book.Queued(), Texts: towerTexts(c), Now: p.env.Now, Log: p.log,
 	})
 	return nil
 }
@@ -128,28 +131,60 @@ func (p *parts) buildPipelines(ctx context.Context) (err error) {
 func (p *parts) buildRelay(context.Context) (err error) {
 	c := p.cfg
 	p.inbox = relay.NewInbox(relay.InboxConfig{Key: p.key, Desk: p.desk, Now: p.env.Now, Log: p.log})
-	var admin timmy.PubKey
-	if len(c.Operators) > 0 {
-		admin = c.Operators[0]
-	}
-	p.relay, err = relay.New(relay.Config{
-		URL: c.RelayURL, Name: c.Tower.Name, Description: "The relay of " + c.Tower.Name + ", an AI agent that is paid in sats.",
-		Version: currentVersion().Version, Self: p.key.Public(), Admin: admin, DB: p.events, Inbox: p.inbox,
-		TrustedProxies: c.Proxies, Now: p.env.Now, Rand: p.env.Rand, Log: p.log,
-		Limits: relay.Limits{FramesPerSecond: int(c.Relay.Frames), PerAddress: int(c.Relay.PerAddress)},
-	})
-	if err != nil {
-		return err
-	}
 	p.client = relay.NewClient(relay.ClientConfig{DialOptions: relay.DialOptions{
 		AllowPrivate: c.Relay.AllowPrivate, Auth: p.auth, Now: p.env.Now, Log: p.log,
 	}})
+	if p.relay, err = p.openRelay(); err != nil {
+		return err
+	}
 	p.courier = relay.NewCourier(relay.CourierConfig{
 		Key: p.key, Outbox: p.book, Own: p.relay, Client: p.client, Texts: relayTexts(c, p.rates.Rate),
-		OwnURL: c.RelayURL, Indexers: c.Relay.Indexers, CopyToSelf: c.Relay.CopyToSelf,
+		OwnURL: c.RelayURL, Indexers: c.Relay.Indexers, Inboxes: c.Relay.InboxRelays, CopyToSelf: c.Relay.CopyToSelf,
 		Wake: p.book.Parcels(), Rand: p.env.Rand, Now: p.env.Now, Log: p.log,
 	})
+	if len(c.Relay.InboxRelays) > 0 {
+		p.gatherer = relay.NewGatherer(relay.GathererConfig{
+			Self: p.key.Public(), Inbox: p.inbox, Client: p.client, Relays: c.Relay.InboxRelays, Now: p.env.Now, Log: p.log,
+		})
+	}
 	return nil
+}
+
+// openRelay makes the relay with its policy. Who is asked about strangers is only
+// there where not everybody may write; the web of trust, where it makes a difference.
+func (p *parts) openRelay() (*relay.Relay, error) {
+	c := p.cfg
+	cfg := relay.Config{
+		URL: c.RelayURL, Name: c.Tower.Name, Description: "The relay of " + c.Tower.Name + ", an AI agent that is paid in sats.",
+		Version: currentVersion().Version, Self: p.key.Public(), Operators: c.Operators, DB: p.events, Inbox: p.inbox,
+		Policy: c.Policy, Identity: identity{p.book, p.env.Now},
+		TrustedProxies: c.Proxies, Now: p.env.Now, Rand: p.env.Rand, Log: p.log,
+		Limits: relay.Limits{
+			FramesPerSecond: int(c.Relay.Frames), PerAddress: int(c.Relay.PerAddress),
+			EventsPerAddress: int(c.Relay.EventsPerAddress), EventsPerKey: int(c.Relay.EventsPerKey),
+		},
+	}
+	if c.Policy.Admission > 0 {
+		cfg.Policy.PayAt = admissionPage(c)
+	}
+	if c.Policy.Admission > 0 || c.Relay.WriterTier != "" {
+		w, err := p.newWriters()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Standing = w
+	}
+	if c.Policy.Writers == relay.WritersTrusted || c.Policy.PowBits > 0 && len(c.Operators) > 0 {
+		relays := c.Relay.TrustRelays
+		if len(relays) == 0 {
+			relays = c.Relay.Indexers
+		}
+		p.web = relay.NewWeb(relay.WebConfig{
+			DB: p.events, Operators: c.Operators, Relays: relays, Client: p.client, Now: p.env.Now, Log: p.log,
+		})
+		cfg.Web = p.web
+	}
+	return relay.New(cfg)
 }
 
 func (p *parts) buildHTTP(ctx context.Context) (err error) {
@@ -173,8 +208,13 @@ func (p *parts) openREST() (*rest.API, error) {
 		return nil, err
 	}
 	s := c.Sessions
+	var admission *rest.Admission
+	if c.Policy.Admission > 0 {
+		admission = &rest.Admission{Price: c.Policy.Admission, Key: parsePubKey, Invoice: p.admissionInvoice}
+	}
 	return rest.New(rest.Config{
-		Desk: p.desk, Till: p.till, Sessions: ledger.Sessions{Ledger: p.book}, IdemKeys: idemKeys{p.book},
+		Admission: admission,
+		Desk:      p.desk, Till: p.till, Sessions: ledger.Sessions{Ledger: p.book}, IdemKeys: idemKeys{p.book},
 		Identity: identity{p.book, p.env.Now}, Trust: trust{p.book, p.env.Now}, Bus: p.desk,
 		Papers:    papers{p.book, p.sealer, p.key},
 		ServerKey: server[:], PublicURL: c.PublicURL,
