@@ -32,6 +32,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	relays map[string]*foreign
+	over   bool // Run has ended: no connection is kept
 
 	dialled, failed, published, refused atomic.Int64
 }
@@ -83,6 +84,9 @@ func (c *Client) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			c.mu.Lock()
+			c.over = true
+			c.mu.Unlock()
 			c.closeIdle(func(*foreign) bool { return true })
 			return nil
 		case <-t.C:
@@ -313,7 +317,7 @@ func (c *Client) giveBack(l loan, err error) {
 	case err == nil:
 		f.fails = 0
 	}
-	drop := l.conn != nil && (failed || gone)
+	drop := l.conn != nil && (failed || gone || c.over)
 	if drop && f.conn == l.conn {
 		f.conn = nil
 	}
