@@ -14,7 +14,7 @@ SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go')
 # e2e starts processes and takes minutes; it has a target of its own
 PACKAGES  = $(shell $(GO) list -tags '$(TAGS)' ./... | grep -v '/e2e$$')
 
-.PHONY: deps run build test check format vet lint race fuzz bench soak pure e2e clean
+.PHONY: deps run build test check format vet lint race fuzz bench soak pure e2e lightning lightning-bin simnet clean
 
 run: build
 	./bin/timmy run
@@ -29,7 +29,7 @@ deps:
 	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql
 
 test: export CI = true
-test: deps check pure e2e
+test: deps check pure e2e lightning
 
 check: format vet lint race
 	$(MAKE) fuzz FUZZTIME=5000x
@@ -72,7 +72,22 @@ pure:
 	$(GO) test ./nip ./relay ./lnurl ./cmd/timmy
 
 e2e: e2e/js/node_modules
-	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m ./e2e
+	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -skip '^TestLightning$$' ./e2e
+
+# paid by real nodes on a network of their own
+lightning: lightning-bin e2e/js/node_modules
+	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -run '^TestLightning$$' -v ./e2e
+
+# that network, to try things on: it prints the settings of a tower, and pays
+simnet: lightning-bin
+	$(GO) run ./e2e/simnet/run
+
+# btcd and lnd, built once: four minutes on two cores
+lightning-bin: e2e/lightning/bin/lnd
+
+e2e/lightning/bin/lnd: e2e/lightning/go.mod e2e/lightning/go.sum
+	cd e2e/lightning && $(GO) build -trimpath -o bin/ tool
+	@touch $@
 
 e2e/js/node_modules: e2e/js/package-lock.json
 	cd e2e/js && npm ci --no-audit --no-fund

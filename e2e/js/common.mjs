@@ -91,9 +91,15 @@ export const now = () => Math.floor(Date.now() / 1000)
 
 // bolt11In finds the invoice that stands alone on a line, as wallets and clients
 // look for it.
-export const bolt11In = (text) => text.split('\n').find((l) => /^ln(bc|tb|bcrt)[0-9a-z]+$/.test(l))
+export const bolt11In = (text) => text.split('\n').find((l) => /^ln(bc|tb|bcrt|sb)[0-9a-z]+$/.test(l))
 
+// pay is done by another node where there is one, else by the tower's own test wallet.
 export async function pay(bolt11) {
+  if (process.env.PAYER) {
+    const res = await fetch(process.env.PAYER, { method: 'POST', body: bolt11 })
+    if (!res.ok) throw new Error(`not paid: ${await res.text()}`)
+    return
+  }
   await promisify(execFile)(env.timmy, ['pay', bolt11, '--data-dir', env.data], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME },
   })
