@@ -39,6 +39,7 @@ type Options struct {
 	PoolShare     int64         // millionths of each charge that go to the free pool
 	LeaseFor      time.Duration // 0: 150 s
 	IdemFor       time.Duration // 0: 7 days
+	RefundsPerDay timmy.Msat    // the most that leaves in 24 hours, fees included; 0: no refunds
 }
 
 // Ledger is the durable record. Its methods may be called from any goroutine and

@@ -73,6 +73,7 @@ func booksPath(t testing.TB) string {
 func options(c *clock) Options {
 	return Options{
 		Now: c.now, MinBalance: 50 * sat, MinDeposit: 100 * sat, MaxDeposit: 10_000 * sat, PoolShare: 100_000,
+		RefundsPerDay: 5_000 * sat,
 		Grade: func(s timmy.Standing, o timmy.Outcome, now time.Time) timmy.Standing {
 			s.Score += 1000
 			s.Completed++

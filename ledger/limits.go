@@ -47,6 +47,15 @@ const (
 	// keepUnpaidSession is how long after its expiry a session that never got money
 	// stays: its deposit may still be paid late.
 	keepUnpaidSession = 30 * 24 * time.Hour
+	// refundDay is what the maximum of refunds is counted over, and the pace at which
+	// a remainder that could not be sent is tried again.
+	refundDay = 24 * time.Hour
+	// maxOpenRefunds is how many refunds are listed, or begun, at a time.
+	maxOpenRefunds = 256
+	// maxRefundID, maxRefundTo and maxRefundReason bound what a refund's row holds.
+	maxRefundID     = 128
+	maxRefundTo     = 2048
+	maxRefundReason = 200
 	// maxSeen bounds the replay set. Its entries live for minutes; full means an
 	// attack, and the answer is to refuse.
 	maxSeen = 200_000

@@ -129,7 +129,7 @@ type Statement struct {
 	CameIn    timmy.Msat // over Lightning, whoever got it
 	Suspended timmy.Msat // of that, what nobody could be credited for; negative: more was found to have an owner
 	Tips      timmy.Msat // of that, for nobody's account: revenue
-	WentOut   timmy.Msat // given back over Lightning, by the operator's own hand
+	WentOut   timmy.Msat // given back over Lightning: refunds with their fees, and by the operator's own hand
 
 	Earned     timmy.Msat // by requests, and by tips
 	Dust       timmy.Msat // earned by rounding up

@@ -25,6 +25,8 @@ type srow struct {
 	Used                     bool
 	Drawn                    timmy.Msat
 	MovedTo                  string `db:"moved_to"`
+	RefundTo                 string `db:"refund_to"`
+	RefundNext               int64  `db:"refund_next"`
 }
 
 // live reports whether the session is open for work.

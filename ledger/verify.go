@@ -38,6 +38,7 @@ var checks = []struct{ what, query string }{
 			UNION ALL SELECT CASE WHEN payer LIKE 'session:%'
 				THEN 'user:' || COALESCE((SELECT owner FROM sessions WHERE 'session:' || id = payer), '') ELSE payer END,
 				0, hold_user FROM requests WHERE state = 'running' AND hold_user > 0
+			UNION ALL SELECT account, 0, amount + fee FROM refunds WHERE state IN ('reserved', 'sending')
 		) AS x GROUP BY name HAVING MAX(has) <> SUM(want) LIMIT 1000`},
 	{"hold of what does not run", `SELECT id AS account, hold_pool + hold_session + hold_user AS has, 0 AS want
 		FROM requests WHERE state <> 'running' AND hold_pool + hold_session + hold_user <> 0 LIMIT 1000`},
@@ -55,10 +56,13 @@ var checks = []struct{ what, query string }{
 	{"resolved", `SELECT 'house:suspense' AS account, has, want FROM (SELECT (SELECT COALESCE(SUM(amount), 0) FROM postings
 				WHERE key = 'resolve:' || suspense.name OR key = 'unsuspend:' || suspense.name) AS has,
 			CASE WHEN resolved <> 0 THEN posted ELSE 0 END AS want FROM suspense) AS x WHERE has <> want LIMIT 1000`},
+	{"refunded", `SELECT account, has, want FROM (SELECT id AS account, (SELECT COALESCE(SUM(amount), 0) FROM postings
+				WHERE key = 'refund:' || refunds.id OR key = 'refund:' || refunds.id || ':fee') AS has,
+			CASE WHEN state = 'paid' THEN amount + paid_fee ELSE 0 END AS want FROM refunds) AS x WHERE has <> want LIMIT 1000`},
 }
 
 // Verify recomputes every balance from the postings, what is held from the
-// requests that run, and what was charged and credited from requests and invoices,
+// requests that run and refunds under way, and what was charged, credited and refunded,
 // in one snapshot. It lists what is off; nothing means that the books are right.
 func (l *Ledger) Verify(ctx context.Context) (drifts []Drift, err error) {
 	err = l.read(ctx, func(q *db.Tx) error {

@@ -30,7 +30,9 @@ func (d *Desk) help(ctx context.Context, j timmy.Job, args []string) (string, er
 	}
 	b.WriteString("\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "%s: %s\n", c.usage, c.about)
+		if c.name != "refund" || d.cfg.Payouts != nil {
+			fmt.Fprintf(&b, "%s: %s\n", c.usage, c.about)
+		}
 	}
 	b.WriteString("\nCommands are free. Your questions and answers are kept until you send /forget; the operator of this tower can read them.")
 	b.WriteString(d.demo())
@@ -218,6 +220,8 @@ func (d *Desk) money(ctx context.Context, j timmy.Job, n int) (string, error) {
 			sign, why = "+", "credited"
 		case p.Destination == timmy.HouseLightning:
 			why = "paid out"
+		case p.Destination == timmy.HouseFees:
+			why = "routing"
 		case p.Destination == timmy.HouseDust:
 			why = "rounding"
 		}

@@ -60,6 +60,7 @@ func commands() []command {
 		{"price", "/price", "what questions cost", (*Desk).price},
 		{"balance", "/balance", "your sats, what is reserved, and your free questions", (*Desk).balance},
 		{"topup", "/topup [sats]", "an invoice to fill your balance (1000 sats unless you say)", (*Desk).topUp},
+		{"refund", "/refund [sats] <address or invoice>", "sends what you have not spent back to you", (*Desk).refund},
 		{"history", "/history [n]", "your last questions; /history money: your last payments and charges", (*Desk).history},
 		{"receipt", "/receipt <#req>", "the signed receipt of a question, as JSON (numbers: /history)", (*Desk).receipt},
 		{"proof", "/proof", "the proof that your balance is in my daily published root, as JSON", (*Desk).proof},

@@ -21,8 +21,9 @@ type DeskConfig struct {
 	Model   Model
 	Rates   Rates
 	Prices  Prices
-	Bus     *Bus   // nil: nobody listens
-	Papers  Papers // nil: no receipts and no proofs
+	Bus     *Bus     // nil: nobody listens
+	Papers  Papers   // nil: no receipts and no proofs
+	Payouts *Payouts // nil: no refunds
 
 	Admissions Admissions // nil: the relay sells no admission
 

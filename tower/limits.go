@@ -1,6 +1,10 @@
 package tower
 
-import "time"
+import (
+	"time"
+
+	"github.com/timmy-tower/timmy"
+)
 
 // Every number that bounds something, with its reason.
 const (
@@ -92,6 +96,29 @@ const (
 	seenMax = 20_000
 	// lapseEvery is how soon after its invoice a parked request is closed.
 	lapseEvery = 5 * time.Second
+
+	// feeShare and feeLeast are what may be spent on routing a refund: one part in a
+	// hundred, and enough for a small one.
+	feeShare = 100
+	feeLeast = 10 * timmy.Sat
+	// sendTime bounds the wallet's own tries to pay; what is not known then is looked
+	// up.
+	sendTime = time.Minute
+	// neverAfter is when a wallet that has not heard of a payment is believed: no call
+	// of ours, or of a tower that died, can be under way so long after.
+	neverAfter = 10 * time.Minute
+	// refundSpare is how long an invoice must still live for a payment to be begun.
+	refundSpare = 30 * time.Second
+	// refundTick is how often open refunds are looked for, sweepEvery how often the
+	// remainders of ended sessions are.
+	refundTick = time.Second
+	sweepEvery = time.Minute
+	// refundsAtOnce bounds the payments that are under way together.
+	refundsAtOnce = 4
+	// refundPoll and refundWait: how often, and how long, somebody who asked for a
+	// refund waits for its end. It goes on without them.
+	refundPoll = 100 * time.Millisecond
+	refundWait = 5 * time.Second
 
 	// retryFirst and retryMost bound the back-off of everything that is tried again.
 	retryFirst = 100 * time.Millisecond

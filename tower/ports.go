@@ -133,3 +133,46 @@ type Papers interface {
 	// Proof shows that an account's balance is in the tower's latest daily root.
 	Proof(ctx context.Context, a timmy.Account) ([]byte, error)
 }
+
+// Refunds is the durable record of money on its way back. Each method is one
+// transaction.
+type Refunds interface {
+	// Refund reserves what size says of r's account, fee included, and writes the
+	// row. A known id is answered with its row. Conflict: another one of the account
+	// is under way. Limited: the day's maximum. Unavailable: there are no refunds.
+	// Unpaid: there is not enough. Invalid: the invoice is ours, or was used before.
+	Refund(ctx context.Context, r timmy.Refund, size func(available timmy.Msat) (amount, fee timmy.Msat, err error)) (timmy.Refund, error)
+	// Aim stores the invoice that a refund to an address is paid by. Conflict: it has
+	// one. Invalid: the invoice is ours, or was used before.
+	Aim(ctx context.Context, id string, inv timmy.Invoice) error
+	// Launch is written before the wallet is asked to pay: nil is answered once,
+	// ever. Conflict: to somebody else, or the refund has ended.
+	Launch(ctx context.Context, id string) error
+	// Recall ends a refund that was not launched. Conflict: it was.
+	Recall(ctx context.Context, id, reason string) error
+	// Land books the end of a launched refund, once. odd: the fee was absurd, and
+	// booked as its limit.
+	Land(ctx context.Context, id string, s timmy.Sent) (r timmy.Refund, odd bool, err error)
+	RefundOf(ctx context.Context, id string) (timmy.Refund, error)
+	// OpenRefunds lists what has no end yet, oldest first.
+	OpenRefunds(ctx context.Context) ([]timmy.Refund, error)
+	// ReturnRemainders begins the refunds of sessions that have ended, and says how
+	// many.
+	ReturnRemainders(ctx context.Context, size func(available timmy.Msat) (amount, fee timmy.Msat, err error)) (int, error)
+}
+
+// Payer is a wallet that pays. Send is called at most once for a hash; its error,
+// like [timmy.SentPending], leaves open what happened. Sent says what became of it;
+// [timmy.SentNever] is believed only when no call can be under way any more.
+type Payer interface {
+	Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error)
+	Sent(ctx context.Context, h timmy.Hash) (timmy.Sent, error)
+}
+
+// Targets reads where a refund should go. Errors may be shown.
+type Targets interface {
+	// Read checks an invoice: of our network, with an amount, not expired.
+	Read(bolt11 string) (timmy.Invoice, error)
+	// Ask gets an invoice over amount from a lightning address, checked.
+	Ask(ctx context.Context, address string, amount timmy.Msat) (timmy.Invoice, error)
+}
