@@ -34,8 +34,9 @@ type Fake struct {
 	invoices map[timmy.Hash]*fakeInvoice
 	byText   map[string]*fakeInvoice
 	settled  []*fakeInvoice // settled[i] has the sequence number i+1
-	reserved int            // being signed: counted against the cap
-	changed  chan struct{}  // closed and replaced when more is settled
+	sent     map[timmy.Hash]timmy.Sent
+	reserved int           // being signed: counted against the cap
+	changed  chan struct{} // closed and replaced when more is settled
 }
 
 // fakeInvoice is one invoice, and its payment once seq is not zero. end is where
@@ -61,6 +62,7 @@ func OpenFake(path string, now func() time.Time, random io.Reader, log *slog.Log
 	f := &Fake{
 		now: now, rand: random, log: log, changed: make(chan struct{}),
 		invoices: map[timmy.Hash]*fakeInvoice{}, byText: map[string]*fakeInvoice{},
+		sent: map[timmy.Hash]timmy.Sent{},
 	}
 	j, err := openJournal(path, f.replay)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // line is one line of a journal: a key, an invoice or a payment of the test
 // wallet, or a promise of a lightning address.
 type line struct {
-	Op       string      `json:"op"` // key, issue, pay, promise
+	Op       string      `json:"op"` // key, issue, pay, send, promise
 	Key      string      `json:"key,omitempty"`
 	Hash     *timmy.Hash `json:"hash,omitempty"`
 	Preimage string      `json:"preimage,omitempty"`
@@ -33,6 +33,7 @@ type line struct {
 	Received timmy.Msat  `json:"received,omitempty"`
 	At       int64       `json:"at,omitempty"` // unix milliseconds
 	Verify   string      `json:"verify,omitempty"`
+	Fee      timmy.Msat  `json:"fee,omitempty"`
 }
 
 func issueLine(i *fakeInvoice) line {
@@ -60,6 +61,8 @@ func (f *Fake) replay(l line) error {
 		return f.replayIssue(l)
 	case "pay":
 		return f.replayPay(l)
+	case "send":
+		return f.replaySend(l)
 	}
 	return fmt.Errorf("unknown line %.20q", l.Op)
 }

@@ -58,6 +58,9 @@ const (
 	maxVerifies = 500
 	// maxCerts is above any certificate file of a node.
 	maxCerts = 16
+	// lndPayFor is how many seconds lnd tries to find a way for a payment: less than
+	// the tower waits for its word.
+	lndPayFor = 50
 	// nodePage and maxNodePages bound a full pass over a node's invoices, which
 	// come with hints and parts, some kilobytes each: a page must fit maxReply.
 	nodePage     = 50

@@ -135,11 +135,26 @@ func (a *LNAddress) look(ctx context.Context) (offer, error) {
 	return o, nil
 }
 
-// ask calls the provider back, once, and checks what it made.
+// ask gets an invoice whose payment can be verified.
 func (a *LNAddress) ask(ctx context.Context, o offer, amount timmy.Msat) (*promise, error) {
-	u, err := secureURL(o.Callback)
+	inv, verify, err := a.fetch(ctx, o, amount)
 	if err != nil {
 		return nil, err
+	}
+	if verify == "" {
+		return nil, errNoVerify
+	}
+	if _, err := secureURL(verify); err != nil {
+		return nil, err
+	}
+	return &promise{Invoice: inv, verify: verify}, nil
+}
+
+// fetch calls the provider back, once, and checks the invoice that it made.
+func (a *LNAddress) fetch(ctx context.Context, o offer, amount timmy.Msat) (inv timmy.Invoice, verify string, err error) {
+	u, err := secureURL(o.Callback)
+	if err != nil {
+		return inv, "", err
 	}
 	q := u.Query()
 	q.Set("amount", strconv.FormatInt(int64(amount), 10))
@@ -151,24 +166,15 @@ func (a *LNAddress) ask(ctx context.Context, o offer, amount timmy.Msat) (*promi
 		Reason  loose `json:"reason"`
 	}
 	if err := a.call.write(ctx, ask{method: http.MethodGet, path: u.String()}, &made); err != nil {
-		return nil, err
+		return inv, "", err
 	}
 	if strings.EqualFold(made.Status.text(), "ERROR") {
-		return nil, fmt.Errorf("the provider refuses: %s", oneLine(made.Reason.text()))
+		return inv, "", fmt.Errorf("the provider refuses: %s", oneLine(made.Reason.text()))
 	}
-	if made.Verify.text() == "" {
-		return nil, errNoVerify
-	}
-	if _, err := secureURL(made.Verify.text()); err != nil {
-		return nil, err
-	}
-	inv, err := a.issued.accept(made.Invoice.text(), Want{
+	inv, err = a.issued.accept(made.Invoice.text(), Want{
 		Network: a.network, Amount: amount, DescriptionHash: sha256.Sum256([]byte(o.Metadata)), Now: a.now(),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &promise{Invoice: inv, verify: made.Verify.text()}, nil
+	return inv, made.Verify.text(), err
 }
 
 // errNoVerify: nobody could ever find out whether an invoice was paid.

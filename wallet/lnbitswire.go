@@ -80,6 +80,7 @@ type lnbitsState struct {
 type lnbitsPayment struct {
 	PaymentHash loose `json:"payment_hash"`
 	Amount      loose `json:"amount"`
+	Fee         loose `json:"fee"`
 	Status      loose `json:"status"`  // version 1: pending, success, failed
 	Pending     loose `json:"pending"` // before: a bool
 	Preimage    loose `json:"preimage"`
