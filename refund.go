@@ -34,6 +34,14 @@ type Refund struct {
 	Sent    time.Time // when the wallet was first asked; zero: not yet
 }
 
+// RefundOrder is a wish for a refund.
+type RefundOrder struct {
+	ID      string // makes it once-only
+	Account Account
+	To      string // a bolt11 with an amount, or a lightning address
+	Amount  Msat   // that arrives; 0: the invoice's, or all there is
+}
+
 // Outgoing is a payment for a wallet to make. It is made at most once per hash.
 type Outgoing struct {
 	Bolt11 string

@@ -1,5 +1,5 @@
 // Package ledger is the one durable record of the tower: accounts, postings,
-// holds, requests, conversations, standings, sessions, invoices and the outbox.
+// holds, requests, conversations, standings, sessions, invoices, refunds and the outbox.
 //
 // One method is one transaction, and what it returned is on the disk. Money is
 // double entry: a posting takes from one account and gives to another, has a key

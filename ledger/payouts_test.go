@@ -204,7 +204,7 @@ func dieAt(f *fix, fate string, doom *fuse) int {
 	f.give(a, 1000*sat)
 	p := &payer{f: f, fate: fate, asked: map[timmy.Hash]int{}, sent: map[timmy.Hash]timmy.SentState{}}
 	doomed := f.payouts(p, doom)
-	_, _ = doomed.Order(ctx, tower.RefundOrder{ID: id, Account: a, To: "me@wallet.example", Amount: 500 * sat})
+	_, _ = doomed.Order(ctx, timmy.RefundOrder{ID: id, Account: a, To: "me@wallet.example", Amount: 500 * sat})
 	for range 3 {
 		_ = doomed.Advance(ctx)
 		f.clock.add(3 * time.Second)
@@ -245,7 +245,7 @@ func TestTwoTowersPayARefundOnce(t *testing.T) {
 	for n := range byte(20) {
 		a := timmy.UserAccount(key(n))
 		f.give(a, 150*sat)
-		if _, err := towers[0].Order(ctx, tower.RefundOrder{ID: fmt.Sprint("r", n), Account: a, To: "me@wallet.example"}); err != nil {
+		if _, err := towers[0].Order(ctx, timmy.RefundOrder{ID: fmt.Sprint("r", n), Account: a, To: "me@wallet.example"}); err != nil {
 			t.Fatal(err)
 		}
 	}

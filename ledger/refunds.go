@@ -23,6 +23,7 @@ type frow struct {
 	Hash     sql.NullString
 	Expires  int64
 	State    timmy.RefundState
+	Wallet   string
 	Reason   string
 	Preimage string
 	At       int64
@@ -192,7 +193,8 @@ func (t *txn) openRefund(id string) (frow, error) {
 // refund. Conflict: it was launched, or ended.
 func (l *Ledger) Launch(ctx context.Context, id string) error {
 	return l.write(ctx, func(t *txn) error {
-		n, err := t.Exec(`UPDATE refunds SET state = 'sending', sent = ? WHERE id = ? AND state = 'reserved' AND hash IS NOT NULL`, ms(t.now), id)
+		n, err := t.Exec(`UPDATE refunds SET state = 'sending', sent = ?, wallet = ? WHERE id = ? AND state = 'reserved' AND hash IS NOT NULL`,
+			ms(t.now), t.l.o.Wallet, id)
 		if err == nil && n != 1 {
 			err = timmy.Errorf(timmy.Conflict, "the refund was sent already")
 		}
@@ -317,11 +319,13 @@ func (l *Ledger) RefundOf(ctx context.Context, id string) (out timmy.Refund, err
 	return out, err
 }
 
-// OpenRefunds lists what has no end yet, oldest first.
+// OpenRefunds lists what has no end yet, oldest first. What another wallet was asked
+// to pay is left out: this one does not know of it, which says nothing.
 func (l *Ledger) OpenRefunds(ctx context.Context) (list []timmy.Refund, err error) {
 	var rows []frow
 	err = l.read(ctx, func(q *db.Tx) error {
-		return q.Select(&rows, `SELECT * FROM refunds WHERE state IN ('reserved', 'sending') ORDER BY at, id LIMIT ?`, maxOpenRefunds)
+		return q.Select(&rows, `SELECT * FROM refunds WHERE state = 'reserved' OR (state = 'sending' AND wallet = ?)
+			ORDER BY at, id LIMIT ?`, l.o.Wallet, maxOpenRefunds)
 	})
 	for i := range rows {
 		list = append(list, rows[i].refund())

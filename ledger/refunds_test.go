@@ -262,6 +262,26 @@ func TestARemainderGoesBackAtTheEnd(t *testing.T) {
 	f.verify()
 }
 
+// Excludes: a payment that is called failed because another wallet than the one that
+// was asked knows nothing of it.
+func TestAnotherWalletIsNotAsked(t *testing.T) {
+	f := newFix(t)
+	ctx := t.Context()
+	for n := range byte(2) {
+		f.give(timmy.UserAccount(key(n)), 1000*sat)
+	}
+	f.o.Wallet = "lnd https://a"
+	f.launched("sent", timmy.UserAccount(key(0)), size(100*sat, 10*sat))
+	f.refund("reserved", timmy.UserAccount(key(1)), size(100*sat, 10*sat))
+	for name, want := range map[string]int{"lnd https://a": 2, "lnd https://b": 1} {
+		f.o.Wallet = name
+		if open, err := f.OpenRefunds(ctx); err != nil || len(open) != want {
+			t.Errorf("%s: %+v, %v", name, open, err)
+		}
+	}
+	f.verify()
+}
+
 // Excludes: what a failed refund held being left in a session that ended, or was
 // moved, meanwhile.
 func TestAFailedRefundFollowsTheRemainder(t *testing.T) {

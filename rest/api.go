@@ -122,8 +122,18 @@ func (a *API) routes() []route {
 			route{pattern: "/sessions/{id}/requests/{request}/receipt", api: true, methods: get(a.json(a.receipt))},
 			route{pattern: "/sessions/{id}/proof", api: true, methods: get(a.json(a.proof))})
 	}
+	if a.cfg.Refunds != nil {
+		rs = append(rs,
+			route{pattern: "/sessions/{id}/refund", api: true, methods: post(a.json(a.money(a.refund)))},
+			route{pattern: "/sessions/{id}/refunds/{refund}", api: true, methods: get(a.json(a.fetchRefund))})
+	}
 	if a.cfg.Invoice == nil {
 		return rs
+	}
+	if a.cfg.Refunds != nil {
+		rs = append(rs,
+			route{pattern: askPath + "/refund", api: true, methods: post(a.json(a.money(a.refundAsked)))},
+			route{pattern: askPath + "/refund/{refund}", api: true, methods: get(a.json(a.fetchRefundAsked))})
 	}
 	rs = append(rs,
 		route{pattern: askPath, api: true, methods: post(a.json(a.money(a.ask)))},

@@ -41,8 +41,12 @@ func (a *API) ask(c *call) answer {
 	if bad != nil {
 		return *bad
 	}
+	refundTo, bad := a.refundAddress(o)
+	if bad != nil {
+		return *bad
+	}
 	if c.Header["Authorization"] == nil {
-		return a.challenge(c, sats)
+		return a.challenge(c, sats, refundTo)
 	}
 	s, t, g, bad := a.holder(c)
 	switch {
@@ -70,7 +74,7 @@ func (a *API) bundle(o object) (timmy.Msat, *answer) {
 }
 
 // challenge opens a session and asks for its deposit.
-func (a *API) challenge(c *call, sats timmy.Msat) answer {
+func (a *API) challenge(c *call, sats timmy.Msat, refundTo string) answer {
 	if !a.clients.allowSession(c.Request) {
 		return tooMany()
 	}
@@ -81,6 +85,9 @@ func (a *API) challenge(c *call, sats timmy.Msat) answer {
 		return failed(c, err, msgFailed)
 	}
 	s, err := a.cfg.Sessions.Open(ctx, id, timmy.PubKey{}, "")
+	if err == nil && refundTo != "" {
+		err = a.cfg.Sessions.RefundTo(ctx, s.ID, refundTo)
+	}
 	if err != nil {
 		return failed(c, err, msgFailed)
 	}

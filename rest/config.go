@@ -88,6 +88,9 @@ type Config struct {
 	Papers Papers
 	// Admission sells writing on the relay; nil: there is no page for it.
 	Admission *Admission
+	// Refunds give unspent money back; nil: the operator does not allow it, and the
+	// routes do not exist.
+	Refunds Refunds
 	// Collectors are shown on /metrics beside our own.
 	Collectors []prometheus.Collector
 	Page       Page

@@ -10,6 +10,8 @@ const (
 	maxForm = 4 << 10
 	// maxText is the longest request text: what a model is asked at most.
 	maxText = 16 << 10
+	// maxDestination is the longest invoice, or lightning address, that is read.
+	maxDestination = 2048
 	// maxDepth of nested JSON; the documented bodies need one.
 	maxDepth = 32
 	// maxDigits of an amount: no amount of sats has more, and int64 holds them.

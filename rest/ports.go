@@ -37,8 +37,23 @@ type Sessions interface {
 	Presented(ctx context.Context, id string) error
 	// Forget deletes the turns of a thread (a session's is "session:<id>").
 	Forget(ctx context.Context, thread string, prompts bool) (int, error)
+	// RefundTo remembers the lightning address that the remainder of an anonymous
+	// session goes to at its end.
+	RefundTo(ctx context.Context, id, address string) error
 	// Reply reads what became of a request.
 	Reply(ctx context.Context, id timmy.RequestID) (r timmy.Reply, done bool, err error)
+}
+
+// Refunds give back what is unspent.
+type Refunds interface {
+	// Order reserves a refund; it is paid whether or not the caller waits. A known id
+	// gives what became of it. Invalid: where it should go. Unpaid: there is not
+	// enough. Conflict: one is under way. Limited, Unavailable: not now.
+	Order(ctx context.Context, o timmy.RefundOrder) (timmy.Refund, error)
+	// Await gives a refund as it is when it ends, or after some seconds.
+	Await(ctx context.Context, r timmy.Refund) timmy.Refund
+	// Of reads a refund.
+	Of(ctx context.Context, id string) (timmy.Refund, error)
 }
 
 // IdemState says what an Idempotency-Key stands for.

@@ -80,6 +80,10 @@ func (a *API) create(c *call) answer {
 	if bad != nil {
 		return *bad
 	}
+	refundTo, bad := a.refundAddress(o)
+	if bad != nil {
+		return *bad
+	}
 	credential := ""
 	if from != nil {
 		credential = a.secret(*from)
@@ -90,7 +94,7 @@ func (a *API) create(c *call) answer {
 	return a.once(c, task{
 		route: "POST /sessions", credential: credential, body: raw,
 		do: func(ctx context.Context, subject string, _ bool) answer {
-			return a.open(ctx, c, opening{id: subject, owner: owner, from: from, amount: sats})
+			return a.open(ctx, c, opening{id: subject, owner: owner, from: from, amount: sats, refundTo: refundTo})
 		},
 	})
 }
@@ -101,6 +105,8 @@ type opening struct {
 	owner  timmy.PubKey
 	from   *timmy.Session // whose remainder moves in; nil: none
 	amount timmy.Msat
+
+	refundTo string // the lightning address of its remainder; "": none
 }
 
 // from is the expired anonymous session whose remainder moves into the new one,
@@ -143,6 +149,9 @@ func (a *API) open(ctx context.Context, c *call, o opening) answer {
 		}
 	}
 	s, err := a.cfg.Sessions.Open(ctx, o.id, o.owner, from)
+	if err == nil && o.refundTo != "" {
+		err = a.cfg.Sessions.RefundTo(ctx, s.ID, o.refundTo)
+	}
 	if err != nil {
 		return failed(c, err, fixed)
 	}

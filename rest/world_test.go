@@ -25,6 +25,7 @@ type world struct {
 	checks    int                     // how often the wallet was asked for an invoice
 	preimages map[timmy.Hash][32]byte // kept if it is set
 	landing   map[timmy.Hash]bool     // paid, and not reported yet
+	refundTo  map[string]string       // by session
 	memos     []string
 	follower  []fakeFollower
 
@@ -80,8 +81,8 @@ func newWorld() *world {
 		now: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC), price: 20 * timmy.Sat,
 		sessions: map[string]*fakeSession{}, replies: map[timmy.RequestID]*fakeReply{},
 		invoices: map[timmy.Hash]*fakeInvoice{}, keys: map[string]*fakeKey{}, turns: map[string]int{},
-		landing: map[timmy.Hash]bool{},
-		tier:    map[timmy.PubKey]timmy.Tier{},
+		landing: map[timmy.Hash]bool{}, refundTo: map[string]string{},
+		tier: map[timmy.PubKey]timmy.Tier{},
 	}
 }
 
@@ -153,6 +154,13 @@ func (w *world) Presented(_ context.Context, id string) error {
 	defer w.mu.Unlock()
 	w.sessions[id].Used = true
 	return w.fault("presented")
+}
+
+func (w *world) RefundTo(_ context.Context, id, address string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refundTo[id] = address
+	return w.fault("refundTo")
 }
 
 func (w *world) Forget(_ context.Context, thread string, _ bool) (int, error) {

@@ -14,7 +14,7 @@ func (d *Desk) refund(ctx context.Context, j timmy.Job, args []string) (string, 
 	if d.cfg.Payouts == nil {
 		return "", timmy.Errorf(timmy.Unavailable, "This tower gives no refunds.")
 	}
-	o := RefundOrder{ID: "request:" + string(j.ID), Account: timmy.UserAccount(j.From)}
+	o := timmy.RefundOrder{ID: "request:" + string(j.ID), Account: timmy.UserAccount(j.From)}
 	for _, arg := range args {
 		switch n, err := strconv.ParseInt(strings.ReplaceAll(arg, ",", ""), 10, 64); {
 		case err == nil && n > 0 && n <= timmy.MaxMsat.Sats() && o.Amount == 0:

@@ -41,14 +41,6 @@ type lookAt struct {
 	step int
 }
 
-// RefundOrder is a wish for a refund.
-type RefundOrder struct {
-	ID      string // makes it once-only
-	Account timmy.Account
-	To      string     // a bolt11 with an amount, or a lightning address
-	Amount  timmy.Msat // that arrives; 0: the invoice's, or all there is
-}
-
 // NewPayouts makes payouts. Order works at once; Run pays.
 func NewPayouts(cfg PayoutsConfig) *Payouts {
 	if cfg.Allowed == nil {
@@ -97,7 +89,7 @@ func sizing(want timmy.Msat) func(timmy.Msat) (amount, fee timmy.Msat, err error
 // known id gives what became of it. Invalid: the
 // target, or an amount that is not the invoice's. Else the errors of
 // [Refunds].Refund.
-func (p *Payouts) Order(ctx context.Context, o RefundOrder) (timmy.Refund, error) {
+func (p *Payouts) Order(ctx context.Context, o timmy.RefundOrder) (timmy.Refund, error) {
 	r := timmy.Refund{ID: o.ID, Account: o.Account}
 	var err error
 	if strings.Contains(o.To, "@") {

@@ -154,7 +154,8 @@ type Refunds interface {
 	// booked as its limit.
 	Land(ctx context.Context, id string, s timmy.Sent) (r timmy.Refund, odd bool, err error)
 	RefundOf(ctx context.Context, id string) (timmy.Refund, error)
-	// OpenRefunds lists what has no end yet, oldest first.
+	// OpenRefunds lists what has no end yet, oldest first; what another wallet was
+	// asked to pay is left out.
 	OpenRefunds(ctx context.Context) ([]timmy.Refund, error)
 	// ReturnRemainders begins the refunds of sessions that have ended, and says how
 	// many.

@@ -1,5 +1,5 @@
-// Package wallet makes Lightning invoices and says what was paid: it is the
-// tower's Wallet, Watcher and Rates.
+// Package wallet makes Lightning invoices, says what was paid, and pays refunds: it
+// is the tower's Wallet, Watcher, Payer, Targets and Rates.
 //
 // Three wallets' worth of trust are kept apart here. [Check] reads every invoice
 // that a backend made before anybody sees it: right network, right amount, right
@@ -12,7 +12,8 @@
 // believes their median, and rather says nothing than something old.
 //
 // The package keeps no books: what a payment is worth, and whose it is, is the
-// ledger's to say. It never pays.
+// ledger's to say. Send of those that can pay is called by the tower's Payouts
+// alone, at most once for an invoice; what is not plainly paid or failed is pending.
 //
 //	w, err := wallet.OpenFake("wallet.jsonl", time.Now, rand.Reader, log)
 //	inv, err := w.Issue(ctx, ref, timmy.TopUp{Amount: 100 * timmy.Sat, Memo: "Timmy"}, time.Hour)

@@ -13,6 +13,7 @@ import (
 	"github.com/timmy-tower/timmy/relay"
 	"github.com/timmy-tower/timmy/rest"
 	"github.com/timmy-tower/timmy/tower"
+	"github.com/timmy-tower/timmy/wallet"
 )
 
 // The parts fit together without knowing each other: here it is checked.
@@ -20,6 +21,12 @@ var (
 	_ tower.Book     = (*ledger.Ledger)(nil)
 	_ tower.Records  = (*ledger.Ledger)(nil)
 	_ tower.Invoices = (*ledger.Ledger)(nil)
+	_ tower.Refunds  = (*ledger.Ledger)(nil)
+	_ tower.Targets  = (*wallet.Targets)(nil)
+	_ tower.Payer    = (*wallet.Fake)(nil)
+	_ tower.Payer    = (*wallet.LNbits)(nil)
+	_ tower.Payer    = (*wallet.LND)(nil)
+	_ rest.Refunds   = (*tower.Payouts)(nil)
 	_ rest.Sessions  = ledger.Sessions{}
 	_ relay.Outbox   = (*ledger.Ledger)(nil)
 	_ lnurl.Book     = (*ledger.Ledger)(nil)

@@ -126,7 +126,7 @@ func ledgerOptions(c *Config, env Env, log *slog.Logger) ledger.Options {
 		Log: log, Now: env.Now, Rand: env.Rand, Grade: tower.Grade,
 		SessionExpiry: time.Duration(s.ExpiryHours) * time.Hour,
 		MinBalance:    timmy.FromSats(s.MinBalance), MinDeposit: timmy.FromSats(s.MinDeposit), MaxDeposit: timmy.FromSats(s.MaxDeposit),
-		PoolShare: c.Pool.Share * 10_000, Wallet: walletName(c),
+		PoolShare: c.Pool.Share * 10_000, Wallet: walletName(c), RefundsPerDay: timmy.FromSats(c.Refunds.PerDay),
 	}
 }
 

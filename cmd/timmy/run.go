@@ -133,6 +133,9 @@ func cause(ctx context.Context) error {
 
 func (p *parts) startPipes(s *stage) {
 	s.run("till", p.till.Run)
+	if p.payouts != nil {
+		s.run("payouts", p.payouts.Run)
+	}
 	s.run("courier", p.courier.Run)
 	s.run("relay client", p.client.Run)
 	if p.web != nil {

@@ -18,6 +18,7 @@ type Settings struct {
 	Pricing  PricingSettings `toml:"pricing"`
 	Pool     PoolSettings    `toml:"pool"`
 	Sessions SessionSettings `toml:"sessions"`
+	Refunds  RefundSettings  `toml:"refunds"`
 	Relay    RelaySettings   `toml:"relay"`
 	HTTP     HTTPSettings    `toml:"http"`
 	Log      LogSettings     `toml:"log"`
@@ -102,6 +103,11 @@ type SessionSettings struct {
 	MinBalance   int64  `toml:"min_balance_sats" env:"SESSION_MIN_BALANCE_SATS" flag:"session-min-balance-sats" default:"50" min:"1" max:"100000000" doc:"balance below which a session pauses"`
 	ExpiryHours  int64  `toml:"expiry_hours" env:"SESSION_EXPIRY_HOURS" flag:"session-expiry-hours" default:"24" min:"1" max:"8760" doc:"hours a session lives after it was last used"`
 	ShowMacaroon string `toml:"show_macaroon" env:"TIMMY_SHOW_MACAROON" flag:"show-macaroon" default:"always" oneof:"always until-used never" doc:"when reading a session shows its bearer"`
+}
+
+// RefundSettings is how unspent money goes back.
+type RefundSettings struct {
+	PerDay int64 `toml:"sats_per_day" env:"TIMMY_REFUNDS_SATS_PER_DAY" flag:"refunds-sats-per-day" default:"0" min:"0" max:"100000000" doc:"most that refunds may take out of the wallet in 24 hours, routing fees included; 0: no refunds. The wallet's key must be able to pay"`
 }
 
 // RelaySettings is the relay's, and how other relays are met.

@@ -44,7 +44,7 @@ func (c *Config) check() error {
 		}
 	}
 	for _, step := range []func() error{
-		c.checkName, c.checkListen, c.checkPublic, c.checkOperators, c.checkModel, c.checkWallet,
+		c.checkName, c.checkListen, c.checkPublic, c.checkOperators, c.checkModel, c.checkWallet, c.checkRefunds,
 		c.checkDatabase, c.checkPrices, c.checkRate, c.checkSessions, c.checkProxies, c.checkIndexers, c.checkRelay,
 	} {
 		if err := step(); err != nil {

@@ -54,6 +54,18 @@ func (c *Config) checkWallet() error {
 	return nil
 }
 
+// checkRefunds refuses a wallet that cannot pay.
+func (c *Config) checkRefunds() error {
+	switch c.Wallet.Kind {
+	case walletFake, walletLNbits, walletLND:
+		return nil
+	}
+	if c.Refunds.PerDay > 0 {
+		return c.badf("TIMMY_REFUNDS_SATS_PER_DAY", "refunds are paid from the wallets fake, lnbits and lnd, not %s", c.Wallet.Kind)
+	}
+	return nil
+}
+
 // walletName tells one wallet from another, so that each is watched from its own
 // place. It holds no secret.
 func walletName(c *Config) string {

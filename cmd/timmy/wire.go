@@ -42,6 +42,7 @@ type parts struct {
 	wallet   walletPart
 	rates    ratesPart
 	till     *tower.Till
+	payouts  *tower.Payouts // nil: the wallet cannot pay
 	desk     *tower.Desk
 	inbox    *relay.Inbox
 	relay    *relay.Relay
@@ -119,11 +120,14 @@ func (p *parts) buildPipelines(ctx context.Context) (err error) {
 		return err
 	}
 	p.till = tower.NewTill(tower.TillConfig{Invoices: p.book, Wallet: p.wallet, Alert: p.alert, Now: p.env.Now, Log: p.log})
+	if p.payouts, err = p.newPayouts(); err != nil {
+		return err
+	}
 	p.sealer = p.newSealer()
 	p.desk = tower.NewDesk(tower.DeskConfig{
 		Book: p.book, Records: p.book, Papers: papers{p.book, p.sealer, p.key}, Till: p.till, Model: model, Rates: p.rates, Prices: prices(c),
-		Admissions: p.book,
-		Workers:    int(c.Tower.Workers), Wake: p.book.Queued(), Texts: towerTexts(c), Now: p.env.Now, Log: p.log,
+		Admissions: p.book, Payouts: p.refunds(),
+		Workers: int(c.Tower.Workers), Wake: p.book.Queued(), Texts: towerTexts(c), Now: p.env.Now, Log: p.log,
 	})
 	return nil
 }
@@ -212,7 +216,7 @@ func (p *parts) openREST() (*rest.API, error) {
 	if c.Policy.Admission > 0 {
 		admission = &rest.Admission{Price: c.Policy.Admission, Key: parsePubKey, Invoice: p.admissionInvoice}
 	}
-	return rest.New(rest.Config{
+	rc := rest.Config{
 		Admission: admission,
 		Desk:      p.desk, Till: p.till, Sessions: ledger.Sessions{Ledger: p.book}, IdemKeys: idemKeys{p.book},
 		Identity: identity{p.book, p.env.Now}, Trust: trust{p.book, p.env.Now}, Bus: p.desk,
@@ -230,7 +234,11 @@ func (p *parts) openREST() (*rest.API, error) {
 			Name: c.Tower.Name, Npub: p.key.Npub(), Nprofile: nip.Nprofile(p.key.Public(), []string{c.RelayURL}),
 			Address: address(c), RelayURL: c.RelayURL, Demo: c.Wallet.Kind == walletFake, PriceLine: priceLine(c, p.rates.Rate),
 		},
-	})
+	}
+	if r := p.refunds(); r != nil {
+		rc.Refunds = r
+	}
+	return rest.New(rc)
 }
 
 // perMinute translates "0: no limit" of the settings.

@@ -13,6 +13,7 @@ CREATE TABLE refunds (
 	hash     TEXT COLLATE "C" UNIQUE, -- an invoice is paid once, so a second refund needs a new one
 	expires  BIGINT NOT NULL DEFAULT 0, -- of the bolt11
 	state    TEXT COLLATE "C" NOT NULL, -- reserved, sending, paid, failed
+	wallet   TEXT COLLATE "C" NOT NULL DEFAULT '', -- that was asked: no other can say what became of it
 	reason   TEXT COLLATE "C" NOT NULL DEFAULT '',
 	preimage TEXT COLLATE "C" NOT NULL DEFAULT '',
 	at       BIGINT NOT NULL,
