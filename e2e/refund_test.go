@@ -56,6 +56,10 @@ func TestUnspentSatsGoBack(t *testing.T) {
 		}
 	}
 	tw.verifyBooks()
+	list, err := tw.timmy("ledger", "refunds", "--all", "--json")
+	if err != nil || strings.Count(list, `"state": "paid"`) != len(sent) {
+		t.Errorf("the books list: %v\n%s", err, list)
+	}
 
 	a.tokenGoesBack(target(150))
 	tw.verifyBooks()

@@ -348,6 +348,9 @@ func (l *Ledger) RefundTo(ctx context.Context, session, address string) error {
 // and named an address, and says how many. Each is tried once a day: an address may
 // be away, the day's maximum reached, or nothing worth sending left.
 func (l *Ledger) ReturnRemainders(ctx context.Context, size Sizing) (n int, err error) {
+	if l.o.RefundsPerDay <= 0 {
+		return 0, nil
+	}
 	var due []srow
 	err = l.read(ctx, func(q *db.Tx) error {
 		return q.Select(&due, `SELECT * FROM sessions WHERE refund_to <> '' AND refund_next <= ? AND state = 'expired' AND owner = ''

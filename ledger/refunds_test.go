@@ -282,6 +282,41 @@ func TestAnotherWalletIsNotAsked(t *testing.T) {
 	f.verify()
 }
 
+// Excludes: a refund of a wallet that is gone, in doubt for ever; and an operator who
+// decides twice, or what is the wallet's to say.
+func TestTheOperatorEndsADoubt(t *testing.T) {
+	f := newFix(t)
+	ctx, a, b := t.Context(), timmy.UserAccount(key(1)), timmy.UserAccount(key(2))
+	f.give(a, 1000*sat)
+	f.give(b, 1000*sat)
+	decide := func(id string, paid bool, fee timmy.Msat, reason string, want timmy.Code) {
+		t.Helper()
+		_, err := f.Decide(ctx, Decision{Refund: id, Paid: paid, Fee: fee, Reason: reason})
+		f.is(err, want)
+	}
+	f.refund("a", a, size(100*sat, 10*sat))
+	decide("a", true, 0, "early", timmy.Conflict)
+	f.ok(f.Aim(ctx, "a", f.target(100*sat)))
+	f.ok(f.Launch(ctx, "a"))
+	f.launched("b", b, size(100*sat, 10*sat))
+	decide("a", true, 0, " ", timmy.Invalid)
+	decide("a", true, 11*sat, "seen", timmy.Invalid)
+	decide("nobody", true, 0, "seen", timmy.NotFound)
+	decide("a", true, 2*sat, "seen in the old node", "")
+	decide("a", false, 0, "again", timmy.Conflict)
+	if rows, err := f.Refunds(ctx, false, 10); err != nil || len(rows) != 1 || rows[0].ID != "b" {
+		t.Errorf("open: %+v, %v", rows, err)
+	}
+	decide("b", false, 0, "the old node does not know it", "")
+	rows, err := f.Refunds(ctx, true, 10)
+	if f.ok(err); len(rows) != 2 || rows[0].Ended.IsZero() || rows[0].Reason == "" {
+		t.Errorf("all: %+v", rows)
+	}
+	f.posted(a, 898*sat)
+	f.posted(b, 1000*sat)
+	f.verify()
+}
+
 // Excludes: what a failed refund held being left in a session that ended, or was
 // moved, meanwhile.
 func TestAFailedRefundFollowsTheRemainder(t *testing.T) {

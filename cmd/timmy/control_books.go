@@ -57,6 +57,13 @@ func (p *parts) booksAPI(mux *http.ServeMux) {
 		}
 		return done, err
 	}))
+	mux.Handle("POST /refunds/resolve", controlHandler(func(ctx context.Context, d ledger.Decision) (timmy.Refund, error) {
+		done, err := p.book.Decide(ctx, d)
+		if err == nil {
+			p.log.Info("a refund was decided by hand", "refund", done.ID, "state", done.State, "reason", d.Reason)
+		}
+		return done, err
+	}))
 	mux.Handle("POST /invoices/reconcile", controlHandler(func(ctx context.Context, _ nothing) (tower.Reconciled, error) {
 		return p.till.Reconcile(ctx)
 	}))

@@ -24,7 +24,8 @@ func ledgerCommand(env Env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(verifyCommand(env), balanceCommand(env), exportCommand(env), statementCommand(env), suspenseCommand(env))
+	cmd.AddCommand(verifyCommand(env), balanceCommand(env), exportCommand(env), statementCommand(env), suspenseCommand(env),
+		refundsCommand(env))
 	return cmd
 }
 
