@@ -24,6 +24,11 @@ const (
 	LedgerCredit     Point = "ledger credit" // with the watcher's cursor
 	LedgerResolve    Point = "ledger resolve"
 	LedgerFund       Point = "ledger fund"
+	LedgerRefund     Point = "ledger refund" // it is reserved, or given its invoice
+	LedgerLaunch     Point = "ledger launch" // before the wallet is asked to pay
+	LedgerLand       Point = "ledger land"   // the end that the wallet told
+	LedgerRecall     Point = "ledger recall" // the end of what was not launched
+	LedgerRemainder  Point = "ledger remainder"
 	LedgerOpen       Point = "ledger open"   // a session; with the remainder of another
 	LedgerExpire     Point = "ledger expire" // a session, seen by who reads it
 	LedgerExpireAll  Point = "ledger expire all"
@@ -52,6 +57,7 @@ const (
 	AgentEvaluate  Point = "agent evaluate"
 	AgentWork      Point = "agent work"
 	WalletIssue    Point = "wallet issue"
+	WalletSend     Point = "wallet send" // a refund is paid
 	WalletPush     Point = "wallet push" // a payment that the wallet reports
 	InboxSubmit    Point = "inbox submit"
 	StoreSave      Point = "store save"
@@ -65,10 +71,11 @@ const (
 func All() []Point {
 	return []Point{
 		LedgerAccept, LedgerStart, LedgerExtend, LedgerFinish, LedgerRecover, LedgerCancel, LedgerExpect, LedgerIssued,
-		LedgerWithdrawn, LedgerLapse, LedgerCredit, LedgerResolve, LedgerFund, LedgerOpen, LedgerExpire, LedgerExpireAll,
+		LedgerWithdrawn, LedgerLapse, LedgerCredit, LedgerResolve, LedgerFund, LedgerRefund, LedgerLaunch, LedgerLand, LedgerRecall,
+		LedgerRemainder, LedgerOpen, LedgerExpire, LedgerExpireAll,
 		LedgerPresented, LedgerIdem, LedgerKeep, LedgerDrop, LedgerOnce, LedgerSealed, LedgerDelivered, LedgerRetry, LedgerPrune, LedgerMeet,
 		LedgerForget, LedgerSeal, LedgerCheckpoint, LedgerRoot, LedgerPublished, LedgerAdmit,
-		DBCommit, DBMigrate, AgentEvaluate, AgentWork, WalletIssue, WalletPush, InboxSubmit, StoreSave,
+		DBCommit, DBMigrate, AgentEvaluate, AgentWork, WalletIssue, WalletSend, WalletPush, InboxSubmit, StoreSave,
 		CourierPublish, BackupCopy, BackupPlace, RestorePlace,
 	}
 }

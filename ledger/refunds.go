@@ -9,6 +9,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // frow is a refund as it is stored.
@@ -69,7 +70,7 @@ func (l *Ledger) Refund(ctx context.Context, r timmy.Refund, size Sizing) (out t
 	if r.ID == "" || len(r.ID) > maxRefundID || r.To == "" || len(r.To) > maxRefundTo || r.Account.House() {
 		return out, bug("a refund %.80q of %s to %.80q", r.ID, r.Account, r.To)
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerRefund, func(t *txn) error {
 		known, ok, err := refundByID(t.Tx, r.ID)
 		if err == nil && !ok {
 			known, err = t.refund(r, size)
@@ -138,7 +139,7 @@ func (t *txn) withinDay(more timmy.Msat) error {
 // Aim stores the invoice that a refund to an address is paid by. Conflict: it has
 // one already, or is past that. Invalid: the invoice is one of ours, or was used.
 func (l *Ledger) Aim(ctx context.Context, id string, inv timmy.Invoice) error {
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerRefund, func(t *txn) error {
 		r, err := t.openRefund(id)
 		if err != nil {
 			return err
@@ -192,7 +193,7 @@ func (t *txn) openRefund(id string) (frow, error) {
 // the only one, ever, that may ask; after it nothing but the wallet's word ends the
 // refund. Conflict: it was launched, or ended.
 func (l *Ledger) Launch(ctx context.Context, id string) error {
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerLaunch, func(t *txn) error {
 		n, err := t.Exec(`UPDATE refunds SET state = 'sending', sent = ?, wallet = ? WHERE id = ? AND state = 'reserved' AND hash IS NOT NULL`,
 			ms(t.now), t.l.o.Wallet, id)
 		if err == nil && n != 1 {
@@ -204,7 +205,7 @@ func (l *Ledger) Launch(ctx context.Context, id string) error {
 
 // Recall ends a refund that was never launched. Conflict: it was.
 func (l *Ledger) Recall(ctx context.Context, id, reason string) error {
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerRecall, func(t *txn) error {
 		r, err := t.openRefund(id)
 		if err != nil {
 			return err
@@ -220,7 +221,7 @@ func (l *Ledger) Recall(ctx context.Context, id, reason string) error {
 // has ended stays as it is, whatever is reported later, and is returned. A fee
 // above the limit, or below nothing, is booked as the limit; odd is true then.
 func (l *Ledger) Land(ctx context.Context, id string, s timmy.Sent) (out timmy.Refund, odd bool, err error) {
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerLand, func(t *txn) error {
 		r, err := t.openRefund(id)
 		if err != nil {
 			return err
@@ -338,7 +339,7 @@ func (l *Ledger) RefundTo(ctx context.Context, session, address string) error {
 	if _, err := timmy.ParseLightningAddress(address); err != nil {
 		return err
 	}
-	return l.write(ctx, func(t *txn) error {
+	return l.write(ctx, failpoint.LedgerOpen, func(t *txn) error {
 		_, err := t.Exec(`UPDATE sessions SET refund_to = ? WHERE id = ?`, address, session)
 		return err
 	})
@@ -366,7 +367,7 @@ func (l *Ledger) ReturnRemainders(ctx context.Context, size Sizing) (n int, err 
 }
 
 func (l *Ledger) returnRemainder(ctx context.Context, s *srow, size Sizing) (n int, err error) {
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerRemainder, func(t *txn) error {
 		// The guard is the write: of several towers one is first.
 		changed, err := t.Exec(`UPDATE sessions SET refund_next = ? WHERE id = ? AND refund_next = ? AND state = 'expired'`,
 			ms(t.now.Add(refundDay)), s.ID, s.RefundNext)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // RefundRow is a refund as the books have it, for the operator.
@@ -45,7 +46,7 @@ func (l *Ledger) Decide(ctx context.Context, d Decision) (out timmy.Refund, err 
 	if d.Reason = strings.TrimSpace(d.Reason); d.Reason == "" || len(d.Reason) > maxRefundReason {
 		return out, timmy.Errorf(timmy.Invalid, "a reason is needed, of at most %d bytes", maxRefundReason)
 	}
-	err = l.write(ctx, func(t *txn) error {
+	err = l.write(ctx, failpoint.LedgerResolve, func(t *txn) error {
 		r, err := t.openRefund(d.Refund)
 		switch {
 		case err != nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // PayoutsConfig is what [Payouts] need. Book, Payer and Targets are required.
@@ -288,9 +289,15 @@ func (p *Payouts) send(ctx context.Context, r timmy.Refund) error {
 	}
 	call, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
+	if err := failpoint.Before(failpoint.WalletSend); err != nil {
+		return err
+	}
 	sent, err := p.cfg.Payer.Send(call, timmy.Outgoing{
 		Bolt11: r.Invoice.Bolt11, Hash: r.Invoice.Hash, Amount: r.Amount, FeeMax: r.Fee,
 	})
+	if err == nil {
+		err = failpoint.After(failpoint.WalletSend)
+	}
 	if err != nil {
 		return fmt.Errorf("the wallet did not say what happened; it will be asked: %w", err)
 	}
