@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,11 +51,22 @@ func theirs(t testing.TB, h timmy.Hash, msat uint64, more ...func(*zpay32.Invoic
 type script struct {
 	t     *testing.T
 	lines []string
+
+	mu    sync.Mutex
 	asked []string
+}
+
+// heard is what was asked so far.
+func (s *script) heard() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
 }
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.asked = append(s.asked, r.Method+" "+r.URL.Path+" "+string(b))
 	line := s.lines[min(len(s.asked), len(s.lines))-1]
 	status, body, _ := strings.Cut(line, " ")
@@ -77,10 +90,10 @@ func judge(t *testing.T, open func(t *testing.T, s *script) paying, cases map[st
 			s := &script{t: t, lines: c.lines}
 			sent, err := open(t, s).Send(t.Context(), outgoing(t))
 			if (err != nil) != (c.state == "") || sent.State != c.state || sent.Fee != c.fee {
-				t.Errorf("got %+v, %v; asked %q", sent, err, s.asked)
+				t.Errorf("got %+v, %v; asked %q", sent, err, s.heard())
 			}
 			posts := 0
-			for _, a := range s.asked {
+			for _, a := range s.heard() {
 				if strings.HasPrefix(a, "POST") {
 					posts++
 				}
@@ -183,11 +196,11 @@ func TestLNDPaysOnce(t *testing.T) {
 	if got, err := l.Sent(t.Context(), h); err != nil || got.Preimage != paidPreimage {
 		t.Errorf("looked up %+v, %v", got, err)
 	}
-	if want := "GET /v2/router/track/" + base64.URLEncoding.EncodeToString(h[:]) + " "; s.asked[0] != want {
-		t.Errorf("asked %q, want %q", s.asked[0], want)
+	if want := "GET /v2/router/track/" + base64.URLEncoding.EncodeToString(h[:]) + " "; s.heard()[0] != want {
+		t.Errorf("asked %q, want %q", s.heard()[0], want)
 	}
-	if _, err := l.Send(t.Context(), outgoing(t)); err != nil || !strings.Contains(s.asked[1], `"fee_limit_msat":"10000"`) {
-		t.Errorf("asked %q, %v", s.asked[1], err)
+	if _, err := l.Send(t.Context(), outgoing(t)); err != nil || !strings.Contains(s.heard()[1], `"fee_limit_msat":"10000"`) {
+		t.Errorf("asked %q, %v", s.heard()[1], err)
 	}
 }
 
