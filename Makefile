@@ -8,13 +8,15 @@ TAGS     ?= libsecp256k1
 FUZZTIME ?= 300000x
 KILLS    ?= 500
 SECONDS  ?= 10
+ROUNDS   ?= 3
+STORED   ?= 100000
 
 TOOL     := $(GO) tool -modfile=tools.mod
 SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go')
 # e2e starts processes and takes minutes; it has a target of its own
 PACKAGES  = $(shell $(GO) list -tags '$(TAGS)' ./... | grep -v '/e2e$$')
 
-.PHONY: deps run build test check format vet lint race fuzz bench soak pure e2e lightning lightning-bin simnet clean
+.PHONY: deps run build test check format vet lint race fuzz bench bench-relays soak pure e2e lightning lightning-bin simnet clean
 
 run: build
 	./bin/timmy run
@@ -58,9 +60,16 @@ fuzz:
 		done; \
 	done
 
-bench: build
+bench: build bench-relays
 	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem $(PACKAGES)
 	$(GO) run -tags '$(TAGS)' ./bench -timmy ./bin/timmy -seconds $(SECONDS)
+
+# this relay beside khatru with its stores, ROUNDS times in turns; the one query of the
+# goals is asked of STORED events. The module is of its own: what it needs may move
+# when the tower's own requirements do
+bench-relays: build
+	cd bench/relays && $(GO) build -mod=mod -tags '$(TAGS)' -o ../../bin/relays .
+	./bin/relays -timmy ./bin/timmy -rounds $(ROUNDS) -stored $(STORED)
 
 # kill -9 under load, KILLS times, and at each failpoint. What is random follows from
 # the TIMMY_SEED that is printed: given again, it makes the same choices

@@ -109,7 +109,7 @@ var table = map[string]rule{
 }
 
 // free are the packages outside the table.
-var free = []string{"cmd/timmy", "e2e", "e2e/simnet", "e2e/simnet/run", "bench"}
+var free = []string{"cmd/timmy", "e2e", "e2e/simnet", "e2e/simnet/run", "bench", "bench/load"}
 
 // mayNotRun are the tests that may skip themselves, with what they need. A test
 // that skips is a promise nobody keeps, so the list is short.
