@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/failpoint"
 	"github.com/timmy-tower/timmy/nip"
 )
@@ -36,12 +37,27 @@ var rareSteps = map[failpoint.Point]func(t *testing.T, tw *tower, moment string)
 	failpoint.LedgerExpireAll:  dieAtExpireAll,
 	failpoint.LedgerRetry:      dieAtRetry,
 	failpoint.LedgerAdmit:      dieAtAdmit,
+	failpoint.LedgerClaim:      dieAtClaim,
 	failpoint.BackupCopy:       dieAtBackup,
 	failpoint.BackupPlace:      dieAtBackup,
 	failpoint.RestorePlace:     dieAtRestore,
 }
 
 func nothing() {}
+
+// asks is a provocation that asks once, in the background: the tower may die before
+// it says OK, and then the asker sends the question again to the next one. asked
+// waits until it was taken.
+func asks(who *asker, text, want string) (provoke, asked func()) {
+	done := make(chan struct{})
+	provoke = once(func() {
+		go func() {
+			defer close(done)
+			who.ask(text, want)
+		}()
+	})
+	return provoke, func() { <-done }
+}
 
 // once is a provocation that is not repeated.
 func once(f func()) func() {
@@ -210,8 +226,10 @@ func dieAtCarry(t *testing.T, tw *tower, moment string) {
 func dieAtRetry(t *testing.T, tw *tower, moment string) {
 	tw.start()
 	who := newDoorAsker(t, tw)
-	tw.dieAt(moment, "before courier publish=error; ", once(func() { who.ask("/balance", "Balance") }))
+	provoke, asked := asks(who, "/balance", "Balance")
+	tw.dieAt(moment, "before courier publish=error; ", provoke)
 	tw.start()
+	asked()
 	who.settle()
 	who.check()
 }
@@ -234,6 +252,24 @@ func dieAtAdmit(t *testing.T, tw *tower, moment string) {
 	who.settle()
 	want(t, tw, 100_000, `SELECT coalesce(sum(amount), 0) FROM postings WHERE key LIKE 'admission:%'`)
 	tw.verifyBooks()
+}
+
+// A claim code that was made stays, and is told.
+func dieAtClaim(t *testing.T, tw *tower, moment string) {
+	tw.start()
+	who := newDoorAsker(t, tw)
+	provoke, asked := asks(who, "/claim", "CLAIM-")
+	tw.dieAt(moment, "", provoke)
+	tw.start()
+	asked()
+	who.settle()
+	who.check()
+	code, ok := timmy.FindClaimCode(who.reply("/claim"))
+	if !ok {
+		t.Error("no code")
+	}
+	want(t, tw, 1, `SELECT count(*) FROM claim_codes WHERE code = '`+string(code)+`'`)
+	want(t, tw, 1, `SELECT count(*) FROM claim_codes`)
 }
 
 // command runs a command that dies at a moment.

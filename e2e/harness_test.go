@@ -211,7 +211,7 @@ func (tw *tower) pubkey() string {
 // while the tower is killed (-9) and started again.
 func (tw *tower) node(script string, env ...string) {
 	tw.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", script)
 	cmd.Dir = "js"

@@ -37,6 +37,7 @@ const (
 	LedgerKeep       Point = "ledger keep"
 	LedgerDrop       Point = "ledger drop"
 	LedgerOnce       Point = "ledger once"
+	LedgerClaim      Point = "ledger claim"  // a claim code is made
 	LedgerSealed     Point = "ledger sealed" // a parcel
 	LedgerDelivered  Point = "ledger delivered"
 	LedgerRetry      Point = "ledger retry" // a parcel is put off, or given up
@@ -73,7 +74,7 @@ func All() []Point {
 		LedgerAccept, LedgerStart, LedgerExtend, LedgerFinish, LedgerRecover, LedgerCancel, LedgerExpect, LedgerIssued,
 		LedgerWithdrawn, LedgerLapse, LedgerCredit, LedgerResolve, LedgerFund, LedgerRefund, LedgerLaunch, LedgerLand, LedgerRecall,
 		LedgerRemainder, LedgerOpen, LedgerExpire, LedgerExpireAll,
-		LedgerPresented, LedgerIdem, LedgerKeep, LedgerDrop, LedgerOnce, LedgerSealed, LedgerDelivered, LedgerRetry, LedgerPrune, LedgerMeet,
+		LedgerPresented, LedgerIdem, LedgerKeep, LedgerDrop, LedgerOnce, LedgerClaim, LedgerSealed, LedgerDelivered, LedgerRetry, LedgerPrune, LedgerMeet,
 		LedgerForget, LedgerSeal, LedgerCheckpoint, LedgerRoot, LedgerPublished, LedgerAdmit,
 		DBCommit, DBMigrate, AgentEvaluate, AgentWork, WalletIssue, WalletSend, WalletPush, InboxSubmit, StoreSave,
 		CourierPublish, BackupCopy, BackupPlace, RestorePlace,

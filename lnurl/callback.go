@@ -57,9 +57,14 @@ func short(s string) string { return s[:min(len(s), 20)] }
 // callback is the second call of LUD-06: it makes the invoice.
 func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 	now := s.cfg.Now()
-	top, err := s.topUp(r.URL.RawQuery)
-	if err != nil {
+	top, code, err := s.topUp(r.Context(), r.URL.RawQuery)
+	switch timmy.CodeOf(err) {
+	case "":
+	case timmy.Invalid:
 		s.fail(w, http.StatusOK, timmy.MessageOf(err))
+		return
+	default:
+		s.unavailable(w, "reading a claim code", err)
 		return
 	}
 	if !s.invoices.take(prefixOf(r, s.cfg.TrustedProxies), now) || !s.takeTotal() {
@@ -91,7 +96,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	reply(w, http.StatusOK, map[string]any{
 		"pr": inv.Bolt11, "routes": []string{}, "verify": s.cfg.PublicURL + "/lnurlp/verify/" + inv.Hash.String(),
-		"successAction": map[string]string{"tag": "message", "message": thanks(top.Account)},
+		"successAction": map[string]string{"tag": "message", "message": thanks(top.Account, code)},
 	})
 }
 
@@ -101,31 +106,59 @@ func (s *Server) takeTotal() bool {
 	return s.total.take(s.cfg.Total, s.cfg.Now())
 }
 
-// thanks says where the money went. LUD-09 allows 144 characters.
-func thanks(a timmy.Account) string {
+// thanks says where the money went. LUD-09 allows 144 characters. Whose a claim code
+// is, is not said to who only has the code.
+func thanks(a timmy.Account, code timmy.ClaimCode) string {
+	if code != "" {
+		return "Credited to the owner of " + string(code)
+	}
 	if k, ok := a.User(); ok {
 		return "Credited to " + nip.Npub(k)
 	}
 	return "Thank you! This tip is not credited to anybody."
 }
 
-// topUp reads what is to be paid, by whom and for what.
-func (s *Server) topUp(raw string) (timmy.TopUp, error) {
+// topUp reads what is to be paid, by whom and for what. Who says nothing of
+// themselves but a claim code pays for its owner.
+func (s *Server) topUp(ctx context.Context, raw string) (top timmy.TopUp, code timmy.ClaimCode, err error) {
 	q, err := parseQuery(raw)
 	if err != nil {
-		return timmy.TopUp{}, err
+		return top, "", err
 	}
 	amount, err := s.amount(q["amount"].form)
 	if err != nil {
-		return timmy.TopUp{}, err
+		return top, "", err
 	}
-	if err := checkComment(q["comment"].form); err != nil {
-		return timmy.TopUp{}, err
+	comment := q["comment"].form
+	if err := checkComment(comment); err != nil {
+		return top, "", err
 	}
 	if q["nostr"].form != "" {
-		return s.zap(q["nostr"], amount)
+		var said string
+		top, said, err = s.zap(q["nostr"], amount)
+		comment = said + "\n" + comment
+	} else {
+		top, err = s.plain(q["payerdata"].form, amount)
 	}
-	return s.plain(q["payerdata"].form, amount)
+	if err != nil || top.Account != timmy.HouseRevenue {
+		return top, "", err
+	}
+	top.Account, code, err = s.claimed(ctx, comment)
+	return top, code, err
+}
+
+// claimed is the account of an anonymous payment. A code that nobody has is refused
+// before it is paid: a slip of the pen would be a gift.
+func (s *Server) claimed(ctx context.Context, comment string) (timmy.Account, timmy.ClaimCode, error) {
+	code, ok := timmy.FindClaimCode(comment)
+	if !ok {
+		return timmy.HouseRevenue, "", nil
+	}
+	a, err := s.cfg.Book.Claimed(ctx, code)
+	if timmy.CodeOf(err) == timmy.NotFound {
+		return a, "", timmy.Errorf(timmy.Invalid, "nobody has the claim code %s: check it, or leave it out to give a tip", code)
+	}
+	return a, code, err
 }
 
 // amount takes plain decimal digits: no sign, fraction, exponent, space or
@@ -151,8 +184,9 @@ func checkComment(c string) error {
 
 // zap is a payment with a zap request. The invoice commits to exactly the bytes
 // that the wallet signed: the reading of the query under which the signature
-// holds.
-func (s *Server) zap(p parameter, amount timmy.Msat) (timmy.TopUp, error) {
+// holds. A private zap that cannot be opened is refused, for its sender expects to
+// be credited.
+func (s *Server) zap(p parameter, amount timmy.Msat) (top timmy.TopUp, comment string, err error) {
 	now := s.cfg.Now()
 	z, err := nip.ParseZapRequest([]byte(p.form), s.cfg.Key, s.cfg.Key, amount, now)
 	if err != nil && p.path != p.form {
@@ -161,19 +195,26 @@ func (s *Server) zap(p parameter, amount timmy.Msat) (timmy.TopUp, error) {
 		}
 	}
 	if err != nil {
-		return timmy.TopUp{}, err
+		return top, "", err
 	}
 	if z.Lnurl != "" && !s.ours(z.Lnurl) {
-		return timmy.TopUp{}, timmy.Errorf(timmy.Invalid, "the zap request is for another lightning address")
+		return top, "", timmy.Errorf(timmy.Invalid, "the zap request is for another lightning address")
 	}
-	account := timmy.UserAccount(z.From)
-	if z.Anonymous {
+	account, comment := timmy.UserAccount(z.From), z.Comment
+	switch {
+	case z.Private != "":
+		from, said, err := s.cfg.Private(z)
+		if err != nil {
+			return top, "", err
+		}
+		account, comment = timmy.UserAccount(from), said
+	case z.Anonymous:
 		account = timmy.HouseRevenue
 	}
 	return timmy.TopUp{
 		Account: account, Purpose: timmy.ForZap, Amount: amount, DescriptionHash: sha256.Sum256(z.Raw),
 		Description: z.Raw, Zap: z.Raw, ZapID: z.Event.ID,
-	}, nil
+	}, comment, nil
 }
 
 // ours reports whether a zap request's lnurl tag means us: bech32, URL or

@@ -55,6 +55,21 @@ func (f *till) Invoice(_ context.Context, t timmy.TopUp) (timmy.Invoice, error) 
 
 type book struct{ *till }
 
+// claimed is the one code of these tests, of the key 3.
+const claimed = timmy.ClaimCode("CLAIM-7K3Q-M2XW")
+
+func (b book) Claimed(_ context.Context, c timmy.ClaimCode) (timmy.Account, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.fail != nil:
+		return "", b.fail
+	case c != claimed:
+		return "", timmy.Errorf(timmy.NotFound, "nobody has it")
+	}
+	return timmy.UserAccount(timmy.PubKey{31: 3}), nil
+}
+
 func (b book) Invoice(_ context.Context, h timmy.Hash) (timmy.InvoiceStatus, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,7 +104,8 @@ func setUp(tb testing.TB, change func(*Config)) *fixture {
 	}}
 	cfg := Config{
 		PublicURL: "https://tower.example", Name: "timmy", Key: f.tower.Public(), RelayURL: "wss://tower.example", Title: `Top up "Timmy" <&>`,
-		Max: 10_000_000, Till: f.till, Book: book{f.till}, Now: func() time.Time { return f.now },
+		Private: func(z nip.ZapRequest) (timmy.PubKey, string, error) { return nip.OpenPrivateZap(f.tower, z) },
+		Max:     10_000_000, Till: f.till, Book: book{f.till}, Now: func() time.Time { return f.now },
 	}
 	if change != nil {
 		change(&cfg)

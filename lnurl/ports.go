@@ -15,4 +15,6 @@ type Till interface {
 // Book reads what became of an invoice. NotFound: none of ours.
 type Book interface {
 	Invoice(ctx context.Context, h timmy.Hash) (timmy.InvoiceStatus, error)
+	// Claimed is the account that a claim code names. NotFound: nobody has it.
+	Claimed(ctx context.Context, c timmy.ClaimCode) (timmy.Account, error)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/timmy-tower/timmy/nip"
 )
 
-// Config is what a [Server] needs. PublicURL, Name, Key, Till and Book are
-// required.
+// Config is what a [Server] needs. PublicURL, Name, Key, Till, Book and
+// Private are required.
 type Config struct {
 	PublicURL string       // scheme and host alone; every address we give out is made of it, never of a header
 	Name      string       // local part of the address and of NIP-05, as in "timmy"
@@ -28,6 +28,10 @@ type Config struct {
 	Title     string       // what wallets show; changing it is safe, for no invoice outlives the process that named it
 	Till      Till
 	Book      Book
+
+	// Private says who made a private zap, and what they wrote: nip.OpenPrivateZap
+	// with the key that lives elsewhere.
+	Private func(nip.ZapRequest) (from timmy.PubKey, comment string, err error)
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	Calls          Rate           // of one address prefix, all routes
@@ -70,8 +74,8 @@ func New(cfg Config) (*Server, error) {
 	if !localPart(cfg.Name) || cfg.Name == "_" || cfg.Name == "verify" {
 		return nil, fmt.Errorf("lnurl: %q cannot be the name of a lightning address", cfg.Name)
 	}
-	if cfg.Key.IsZero() || cfg.Till == nil || cfg.Book == nil {
-		return nil, errors.New("lnurl: key, till and book are required")
+	if cfg.Key.IsZero() || cfg.Till == nil || cfg.Book == nil || cfg.Private == nil {
+		return nil, errors.New("lnurl: key, till, book and the opener of private zaps are required")
 	}
 	if cfg.Min <= 0 {
 		cfg.Min = DefaultMin

@@ -268,11 +268,11 @@ func (p *parser) tag() (nostr.Tag, string) {
 	return tag, ""
 }
 
-// longTag names the tags that carry a document: a zap request (NIP-57), a job
-// request, its input, its invoice (NIP-90).
+// longTag names the tags that carry a document: a zap request (NIP-57), what is
+// inside a private one, a job request, its input, its invoice (NIP-90).
 func longTag(name string) bool {
 	switch name {
-	case "description", "bolt11", "request", "i", "param", "amount":
+	case "anon", "description", "bolt11", "request", "i", "param", "amount":
 		return true
 	}
 	return false

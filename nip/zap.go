@@ -23,6 +23,7 @@ type ZapRequest struct {
 	Raw       []byte       // byte for byte as it came: the invoice commits to it
 	From      timmy.PubKey // who signed; of an anonymous zap, a throw-away key
 	Anonymous bool         // credit nobody: From is not who paid
+	Private   string       // who paid, encrypted for the recipient: see [OpenPrivateZap]; "": not said
 	Amount    timmy.Msat
 	Relays    []string // where the receipt is wanted, at most MaxRelays: a stranger's list, see PublicRelays
 	E, A, K   string   // what was zapped, or ""
@@ -59,7 +60,7 @@ func ParseZapRequest(raw []byte, recipient, receiptKey timmy.PubKey, amount timm
 		return ZapRequest{}, badZap("pubkey")
 	}
 	return ZapRequest{
-		Event: ev, Raw: raw, From: from, Anonymous: len(all(ev.Tags, "anon")) > 0, Amount: amount,
+		Event: ev, Raw: raw, From: from, Anonymous: len(all(ev.Tags, "anon")) > 0, Private: first(ev.Tags, "anon"), Amount: amount,
 		Relays: RelayURLs(zapRelays(ev.Tags)), E: first(ev.Tags, "e"), A: first(ev.Tags, "a"),
 		K: first(ev.Tags, "k"), Lnurl: first(ev.Tags, "lnurl"), Comment: ev.Content,
 	}, nil

@@ -154,6 +154,19 @@ func (d *Desk) topUp(ctx context.Context, j timmy.Job, args []string) (string, e
 	return b.String(), nil
 }
 
+func (d *Desk) claimCode(ctx context.Context, j timmy.Job, _ []string) (string, error) {
+	code, err := d.cfg.Records.ClaimCode(ctx, j.From)
+	if err != nil {
+		return "", err
+	}
+	to := "my lightning address"
+	if a := d.cfg.Texts.Address; a != "" {
+		to = a
+	}
+	return fmt.Sprintf("Your claim code:\n\n%s\n\nWrite it into the comment of an anonymous zap, or of any payment to %s, and the sats are yours. "+
+		"It names your balance without saying who you are, and stays the same.", code, to) + d.demo(), nil
+}
+
 func (d *Desk) topUpAmount(args []string) (timmy.Msat, error) {
 	least, most := max(timmy.Sat, d.cfg.Texts.MinTopUp), d.cfg.Texts.MaxTopUp
 	if most < least {

@@ -60,6 +60,7 @@ func commands() []command {
 		{"price", "/price", "what questions cost", (*Desk).price},
 		{"balance", "/balance", "your sats, what is reserved, and your free questions", (*Desk).balance},
 		{"topup", "/topup [sats]", "an invoice to fill your balance (1000 sats unless you say)", (*Desk).topUp},
+		{"claim", "/claim", "a code that lets an anonymous zap, or a wallet without Nostr, fill your balance", (*Desk).claimCode},
 		{"refund", "/refund [sats] <address or invoice>", "sends what you have not spent back to you", (*Desk).refund},
 		{"history", "/history [n]", "your last questions; /history money: your last payments and charges", (*Desk).history},
 		{"receipt", "/receipt <#req>", "the signed receipt of a question, as JSON (numbers: /history)", (*Desk).receipt},

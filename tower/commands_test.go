@@ -32,6 +32,7 @@ func TestCommandsAreFreeAndPrivate(t *testing.T) {
 			{"/history money", "+100.5 sats  paid in"},
 			{"/history x", "Say how many"},
 			{"/topup", "\n\nlnbcrt1\n\n"},
+			{"/claim", "\n\nCLAIM-7K3Q-M2XW\n\n"},
 			{"/topup 2,100", "add 2100 sats"},
 			{"/topup 50", "from 100 to 10000"},
 			{"/topup 99999999999999999999", "from 100 to 10000"},

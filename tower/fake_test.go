@@ -304,6 +304,10 @@ func (b *fakeBook) Forget(_ context.Context, thread string, prompts bool) (int, 
 	return 2, nil
 }
 
+func (b *fakeBook) ClaimCode(context.Context, timmy.PubKey) (timmy.ClaimCode, error) {
+	return "CLAIM-7K3Q-M2XW", nil
+}
+
 func (b *fakeBook) Cancel(_ context.Context, k timmy.PubKey, keep timmy.RequestID) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

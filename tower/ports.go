@@ -60,6 +60,8 @@ type Records interface {
 	// Cancel finishes as failed ("stopped") what a key has queued or parked,
 	// except the request keep.
 	Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestID) (int, error)
+	// ClaimCode is a key's claim code, always the same.
+	ClaimCode(ctx context.Context, k timmy.PubKey) (timmy.ClaimCode, error)
 }
 
 // Invoices is the durable record of money asked for and received. Each method

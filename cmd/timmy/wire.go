@@ -196,7 +196,8 @@ func (p *parts) buildHTTP(ctx context.Context) (err error) {
 	p.lnurl, err = lnurl.New(lnurl.Config{
 		PublicURL: c.PublicURL, Name: localName(c), Key: p.key.Public(), RelayURL: c.RelayURL,
 		Title: "Top up " + c.Tower.Name, Till: p.till, Book: p.book, TrustedProxies: c.Proxies,
-		Calls: lnurlRate(c), Invoices: lnurlRate(c), Total: lnurlRate(c), Now: p.env.Now, Log: p.log,
+		Private: func(z nip.ZapRequest) (timmy.PubKey, string, error) { return nip.OpenPrivateZap(p.key, z) },
+		Calls:   lnurlRate(c), Invoices: lnurlRate(c), Total: lnurlRate(c), Now: p.env.Now, Log: p.log,
 	})
 	if err != nil {
 		return err

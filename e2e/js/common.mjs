@@ -36,7 +36,7 @@ export async function connect(who) {
   return relay
 }
 
-export async function until(check, what, ms = 30_000) {
+export async function until(check, what, ms = 90_000) {
   const end = Date.now() + ms
   for (;;) {
     const v = await check()

@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { finalizeEvent } from 'nostr-tools/pure'
+import * as nip04 from 'nostr-tools/nip04'
 import * as nip57 from 'nostr-tools/nip57'
+import { bech32 } from '@scure/base'
 import { decode } from 'light-bolt11-decoder'
 import { connect, env, inbox17, now, pay, person, restart, run, say17, until } from './common.mjs'
 
@@ -85,6 +87,26 @@ run(async () => {
   await pay(pr).catch(() => {})
   await until(async () => (await balance(relay, me, inbox)) === 250, 'a balance of 250 sats')
   assert.equal((await call(250_000, raw)).status, 'ERROR', 'a paid zap request is not paid twice')
+
+  // A private zap credits who is inside, an anonymous one whom its claim code names.
+  const once = person()
+  const inside = finalizeEvent({ kind: 9733, created_at: now(), content: 'hush', tags: [['p', env.tower]] }, me.sk)
+  const [body, iv] = nip04.encrypt(once.sk, env.tower, JSON.stringify(inside)).split('?iv=')
+  const text = (prefix, base64) => bech32.encode(prefix, bech32.toWords(Buffer.from(base64, 'base64')), false)
+  const zapped = async (anon, comment) => {
+    const template = nip57.makeZapRequest({ pubkey: env.tower, amount: 100_000, comment, relays: [env.relay] })
+    template.tags.push(['anon', anon])
+    const answer = await call(100_000, JSON.stringify(finalizeEvent(template, once.sk)))
+    assert.ok(answer.pr, answer.reason)
+    await pay(answer.pr)
+  }
+  await zapped(`${text('pzap', body)}_${text('iv', iv)}`, '')
+  const asked = await say17(relay, me, '/claim')
+  const told = await until(() => inbox.find((r) => r.tags.some((t) => t[0] === 'e' && t[1] === asked.id)), 'the claim code')
+  await zapped('', /^CLAIM-.*$/m.exec(told.content)[0])
+  await until(() => inbox.filter((r) => r.content.startsWith('✓')).length === 3, 'a notice of each zap')
+  await new Promise((r) => setTimeout(r, 1000)) // a /balance of the same second is the same message
+  assert.equal(await balance(relay, me, inbox), 450)
 
   const verify = await fetch(`${env.http}/lnurlp/verify/${section(pr, 'payment_hash')}`).then((r) => r.json())
   assert.equal(verify.settled, true)
