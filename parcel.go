@@ -3,7 +3,7 @@ package timmy
 import "time"
 
 // Parcel is one thing to deliver: an outbox row, written in the transaction that
-// moved the money. Exactly one of Reply, Paid and Zap is set.
+// moved the money. Exactly one of Reply, Paid, Zap and Alert is set.
 type Parcel struct {
 	ID      int64
 	Front   Front
@@ -12,6 +12,7 @@ type Parcel struct {
 	Reply   *Reply         // the answer to a request, or the invoice it waits for
 	Paid    *Notice        // money arrived
 	Zap     *InvoiceStatus // a NIP-57 receipt is due; Request holds the zap request
+	Alert   string         // something the operator has to look at, in words
 	Request []byte         // the zap request, byte for byte
 	Signed  [][]byte       // the signed events, stored before the first publish so that a retry sends the same bytes
 	Tries   int

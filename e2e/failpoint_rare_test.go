@@ -22,6 +22,7 @@ var rareSteps = map[failpoint.Point]func(t *testing.T, tw *tower, moment string)
 	failpoint.LedgerExtend:     dieAtExtend,
 	failpoint.LedgerWithdrawn:  dieAtWithdrawn,
 	failpoint.LedgerResolve:    dieAtResolve,
+	failpoint.LedgerAlert:      dieAtAlert,
 	failpoint.LedgerFund:       dieAtFund,
 	failpoint.LedgerRoot:       dieAtRoot,
 	failpoint.LedgerCheckpoint: dieAtCheckpoint,
@@ -148,6 +149,28 @@ func dieAtResolve(t *testing.T, tw *tower, moment string) {
 	}
 	tw.verifyBooks()
 	want(t, tw, 1_000_000, `SELECT coalesce(sum(amount), 0) FROM postings WHERE key LIKE 'resolve:%'`)
+}
+
+// The operators are told of money without an owner: each of them once.
+func dieAtAlert(t *testing.T, tw *tower, moment string) {
+	tw.start()
+	created := newAPI(t, tw).call(201, "POST", "/sessions", `{"amount_sats":100}`)
+	if _, err := tw.timmy("pay", created.obj("invoice").str("paymentRequest"), "--sats", "1000"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the quarantine", func() bool { return readBooks(t, tw, `SELECT count(*) FROM suspense`) == 1 })
+	tw.kill()
+	key, err := nip.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tw.env = append(tw.env, "TIMMY_OPERATORS="+key.Npub())
+	tw.dieAt(moment, "", nothing)
+	tw.start()
+	waitFor(t, "the alert", func() bool { return readBooks(t, tw, `SELECT count(*) FROM parcels WHERE state = 'delivered'`) == 1 })
+	tw.restart()
+	tw.verifyBooks()
+	want(t, tw, 1, `SELECT count(*) FROM parcels`)
 }
 
 func dieAtFund(t *testing.T, tw *tower, moment string) {

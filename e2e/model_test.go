@@ -17,6 +17,7 @@ type upstream struct {
 	*httptest.Server
 	verdict atomic.Pointer[string]
 	broken  atomic.Bool
+	hangs   atomic.Bool // in the middle of an answer, until the caller hangs up
 	works   atomic.Int64
 }
 
@@ -35,6 +36,14 @@ func startUpstream(t testing.TB) *upstream {
 }
 
 func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/hang":
+		u.hangs.Store(true)
+		return
+	case "/works":
+		fmt.Fprint(w, u.works.Load())
+		return
+	}
 	var ask struct {
 		Model  string
 		Stream bool
@@ -59,6 +68,10 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	for _, piece := range []string{"The answer", " is", " 42."} {
 		fmt.Fprintf(w, "data: {\"id\":\"2\",\"object\":\"chat.completion.chunk\",\"model\":\"worker\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%q}}]}\n\n", piece)
 		w.(http.Flusher).Flush()
+		if u.hangs.Load() {
+			<-r.Context().Done()
+			return
+		}
 	}
 	fmt.Fprintf(w, "data: {\"id\":\"2\",\"object\":\"chat.completion.chunk\",\"model\":\"worker\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n")
 	fmt.Fprintf(w, "data: {\"id\":\"2\",\"object\":\"chat.completion.chunk\",\"model\":\"worker\",\"choices\":[],\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d,\"total_tokens\":%d}}\n\ndata: [DONE]\n\n",

@@ -41,6 +41,7 @@ const (
 	LedgerSealed     Point = "ledger sealed" // a parcel
 	LedgerDelivered  Point = "ledger delivered"
 	LedgerRetry      Point = "ledger retry" // a parcel is put off, or given up
+	LedgerAlert      Point = "ledger alert"
 	LedgerPrune      Point = "ledger prune"
 	LedgerMeet       Point = "ledger meet"
 	LedgerForget     Point = "ledger forget"
@@ -76,6 +77,7 @@ func All() []Point {
 		LedgerRemainder, LedgerOpen, LedgerExpire, LedgerExpireAll,
 		LedgerPresented, LedgerIdem, LedgerKeep, LedgerDrop, LedgerOnce, LedgerClaim, LedgerSealed, LedgerDelivered, LedgerRetry, LedgerPrune, LedgerMeet,
 		LedgerForget, LedgerSeal, LedgerCheckpoint, LedgerRoot, LedgerPublished, LedgerAdmit,
+		LedgerAlert,
 		DBCommit, DBMigrate, AgentEvaluate, AgentWork, WalletIssue, WalletSend, WalletPush, InboxSubmit, StoreSave,
 		CourierPublish, BackupCopy, BackupPlace, RestorePlace,
 	}

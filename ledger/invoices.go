@@ -84,6 +84,20 @@ func openInvoice(q *db.Tx, a timmy.Account, p timmy.Purpose, after int64) (*timm
 	return &inv, nil
 }
 
+// Unpaid lists the invoices that an account can still pay, the newest first; those
+// of zaps are left out, for their payer made them elsewhere.
+func (l *Ledger) Unpaid(ctx context.Context, a timmy.Account, limit int) (out []timmy.Invoice, err error) {
+	var rows []irow
+	err = l.read(ctx, func(q *db.Tx) error {
+		return q.Select(&rows, `SELECT * FROM invoices WHERE account = ? AND state = 'open' AND purpose <> 'zap' AND expires > ?
+			ORDER BY created DESC, ref LIMIT ?`, a, ms(l.o.Now()), clamp(limit, maxList))
+	})
+	for i := range rows {
+		out = append(out, rows[i].invoice())
+	}
+	return out, err
+}
+
 // slotOf is what may have one open invoice only, or nothing.
 func slotOf(top timmy.TopUp) sql.NullString {
 	s := ""

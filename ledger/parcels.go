@@ -17,12 +17,13 @@ type body struct {
 	Reply   *timmy.Reply         `json:",omitempty"`
 	Paid    *timmy.Notice        `json:",omitempty"`
 	Zap     *timmy.InvoiceStatus `json:",omitempty"`
+	Alert   string               `json:",omitempty"`
 	Request []byte               `json:",omitempty"`
 }
 
 // parcel writes an outbox row.
 func (t *txn) parcel(p timmy.Parcel, about timmy.RequestID) error {
-	b, err := json.Marshal(body{p.ReplyTo, p.Reply, p.Paid, p.Zap, p.Request})
+	b, err := json.Marshal(body{p.ReplyTo, p.Reply, p.Paid, p.Zap, p.Alert, p.Request})
 	if err != nil {
 		return fmt.Errorf("packing a parcel: %w", err)
 	}
@@ -30,6 +31,38 @@ func (t *txn) parcel(p timmy.Parcel, about timmy.RequestID) error {
 	_, err = t.Exec(`INSERT INTO parcels (front, dest, request, body, state, next, at) VALUES (?, ?, ?, ?, 'due', ?, ?)`,
 		p.Front, hexOf(p.To), about, b, ms(t.now), ms(t.now))
 	return err
+}
+
+// Alert tells operators something by direct message, at most once per name until
+// again, whichever tower says it and however often it is restarted. said is false
+// when they know already.
+func (l *Ledger) Alert(ctx context.Context, name string, again time.Time, to []timmy.PubKey, text string) (said bool, err error) {
+	id, added := "alert:"+name, int64(0)
+	if len(id) > maxSeenID {
+		return false, timmy.Errorf(timmy.Invalid, "the name of an alert is too long")
+	}
+	err = l.write(ctx, failpoint.LedgerAlert, func(t *txn) error {
+		gone, err := t.Exec(`DELETE FROM seen WHERE id = ? AND until <= ?`, id, ms(t.now))
+		if err != nil {
+			return err
+		}
+		n, err := t.Exec(`INSERT INTO seen (id, until) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, id, ms(again))
+		added, said = n-gone, n == 1
+		if err != nil || n == 0 {
+			return err
+		}
+		for _, k := range to {
+			if err := t.parcel(timmy.Parcel{Front: timmy.FrontDM, To: k, Alert: text}, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	l.seen.Add(added)
+	return said, nil
 }
 
 // Due lists undelivered parcels whose time has come, oldest first. The receipt of a
@@ -57,7 +90,7 @@ func (l *Ledger) Due(ctx context.Context, now time.Time, limit int) (ps []timmy.
 		}
 		p := timmy.Parcel{
 			ID: r.ID, Front: r.Front, To: keyOf(r.Dest), ReplyTo: b.ReplyTo, Reply: b.Reply, Paid: b.Paid,
-			Zap: b.Zap, Request: b.Request, Tries: r.Tries, At: when(r.At),
+			Zap: b.Zap, Alert: b.Alert, Request: b.Request, Tries: r.Tries, At: when(r.At),
 		}
 		if len(r.Signed) > 0 {
 			if err := json.Unmarshal(r.Signed, &p.Signed); err != nil {

@@ -282,6 +282,35 @@ func (l *Ledger) readSession(ctx context.Context, id string) (out timmy.Session,
 	return out, due, err
 }
 
+// Owned lists the live sessions that are bound to a key, the newest first. Their
+// Balance is what they hold themselves, without their draw on the key's account.
+func (l *Ledger) Owned(ctx context.Context, k timmy.PubKey, limit int) (out []timmy.Session, err error) {
+	if k.IsZero() {
+		return nil, nil
+	}
+	err = l.read(ctx, func(q *db.Tx) error {
+		out = nil
+		var rows []srow
+		err := q.Select(&rows, `SELECT * FROM sessions WHERE owner = ? AND owner <> '' AND state IN ('active', 'paused') AND expires > ?
+			ORDER BY created DESC, id LIMIT ?`, k.String(), ms(l.o.Now()), clamp(limit, maxList))
+		if err != nil {
+			return err
+		}
+		for _, s := range rows {
+			b, err := balance(q, s.account())
+			if err != nil {
+				return err
+			}
+			out = append(out, timmy.Session{
+				ID: s.ID, State: s.State, Owner: k, Balance: b.Posted, Available: b.Available(),
+				Expires: when(s.Expires), Created: when(s.Created), Bearer: s.Bearer, Used: s.Used,
+			})
+		}
+		return nil
+	})
+	return out, err
+}
+
 // firstPaid is the payment that opened a session; zero: there was none, as with one
 // that only a remainder moved into.
 func firstPaid(q *db.Tx, a timmy.Account) (h timmy.Hash, err error) {

@@ -103,16 +103,19 @@ func (c *Courier) compose(ctx context.Context, p timmy.Parcel) ([]*nostr.Event, 
 		}
 		return []*nostr.Event{ev}, nil
 	}
-	if p.To.IsZero() || p.Front == timmy.FrontJob || (p.Reply == nil && p.Paid == nil) {
+	if p.To.IsZero() || p.Front == timmy.FrontJob || (p.Reply == nil && p.Paid == nil && p.Alert == "") {
 		return nil, fmt.Errorf("%w: nobody to write to", errHopeless)
 	}
 	back := c.howToAnswer(ctx, p)
 	now := c.cfg.Now()
 	text := ""
-	if p.Reply != nil {
+	switch {
+	case p.Reply != nil:
 		text = c.cfg.Texts.Reply(*p.Reply, back.Scheme, now)
-	} else {
+	case p.Paid != nil:
 		text = c.cfg.Texts.Notice(*p.Paid)
+	default:
+		text = c.cfg.Texts.Alert(p.Alert)
 	}
 	return c.letters(ctx, p, back, text)
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,12 +14,15 @@ import (
 // TextConfig is what the texts for people need to know of the tower. Empty
 // fields leave their words out.
 type TextConfig struct {
-	Name      string // of the tower; empty: Timmy
-	Address   string // its lightning address
-	PublicURL string // https://…, where /pay/<hash> shows an invoice with its QR code
-	Demo      bool   // no real sats: said in every text that mentions money
-	Typical   string // what a usual answer costs, as in "8–40 sats"
-	Free      int    // free questions a day of a new key; 0: not mentioned
+	Name      string        // of the tower; empty: Timmy
+	Address   string        // its lightning address
+	PublicURL string        // https://…, where /pay/<hash> shows an invoice with its QR code
+	Demo      bool          // no real sats: said in every text that mentions money
+	Typical   func() string // what a usual answer costs now, as in "8–40 sats"
+	Free      func() int    // free questions that a new key has today; 0: not mentioned
+
+	// Low is the balance below which an answer says so; nil or 0: never.
+	Low func() timmy.Msat
 }
 
 // demoLine stands under everything that mentions money on a tower that has none.
@@ -46,7 +50,7 @@ func (t TextConfig) Reply(r timmy.Reply, scheme nip.Scheme, now time.Time) strin
 	case timmy.StateParked:
 		blocks = append(blocks, t.ask(r, now)...)
 	case timmy.StateComplete:
-		blocks = append(blocks, modelText(o.Text), t.footer(r))
+		blocks = append(blocks, modelText(o.Text), t.footer(r)+t.low(r))
 	case timmy.StateRejected:
 		blocks = append(blocks, rejection(o.Reason), t.footer(r))
 	case timmy.StateUnpaid:
@@ -66,18 +70,21 @@ func (t TextConfig) Notice(n timmy.Notice) string {
 	return joinBlocks([]string{s, t.demo()})
 }
 
+// Alert is the text for operators.
+func (t TextConfig) Alert(what string) string { return "⚠ " + cmp.Or(t.Name, "Timmy") + ": " + what }
+
 // greeting is what somebody sees above the first reply.
 func (t TextConfig) greeting() string {
-	name := t.Name
-	if name == "" {
-		name = "Timmy"
+	s := "Hi! I'm " + cmp.Or(t.Name, "Timmy") + ", an AI you pay per question in sats."
+	if t.Typical != nil {
+		if price := t.Typical(); price != "" {
+			s += " A typical answer costs " + price + "."
+		}
 	}
-	s := "Hi! I'm " + name + ", an AI you pay per question in sats."
-	if t.Typical != "" {
-		s += " A typical answer costs " + t.Typical + "."
-	}
-	if t.Free > 0 {
-		s += fmt.Sprintf("\nYou have %s today.", plural(t.Free, "free question"))
+	if t.Free != nil {
+		if n := t.Free(); n > 0 {
+			s += fmt.Sprintf("\nYou have %s today.", plural(n, "free question"))
+		}
 	}
 	return s + " Just ask, or send /help."
 }
@@ -129,6 +136,22 @@ func (t TextConfig) footer(r timmy.Reply) string {
 		s += " · " + demoLine
 	}
 	return s
+}
+
+// low says, with the answer after which it is so, that the balance runs out: once
+// each time, and not under every answer that follows.
+func (t TextConfig) low(r timmy.Reply) string {
+	if t.Low == nil || r.Outcome.Cost.Charged == 0 {
+		return ""
+	}
+	if below := t.Low(); r.Balance >= below || r.Balance+r.Outcome.Cost.Charged < below {
+		return ""
+	}
+	s := "\nYour balance runs low. Send /topup for an invoice"
+	if t.Address != "" {
+		s += ", or zap me ⚡ " + t.Address
+	}
+	return s + "."
 }
 
 func (t TextConfig) demo() string {

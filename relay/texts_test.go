@@ -16,7 +16,8 @@ const testBolt11 = "lnbcrt1u1p5abcdefghjk0123456789"
 func TestTexts(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
 	plain := TextConfig{Name: "Timmy"}
-	full := TextConfig{Name: "Ada", Address: "ada@tower.example", PublicURL: "https://tower.example/", Demo: true, Typical: "8–40 sats", Free: 3}
+	full := TextConfig{Name: "Ada", Address: "ada@tower.example", PublicURL: "https://tower.example/", Demo: true, Typical: func() string { return "8–40 sats" }, Free: func() int { return 3 }}
+	low := TextConfig{Name: "Ada", Address: "ada@tower.example", Low: func() timmy.Msat { return 80_000 }}
 	inv := &timmy.Invoice{Hash: timmy.Hash{0xab}, Bolt11: testBolt11, Amount: 100_000, Expires: now.Add(time.Hour)}
 	reply := func(o timmy.Outcome, change ...func(*timmy.Reply)) timmy.Reply {
 		r := timmy.Reply{Request: "7f3abc", Outcome: o, Balance: 78_500}
@@ -50,6 +51,9 @@ func TestTexts(t *testing.T) {
 		{"failed, said", plain, reply(timmy.Outcome{State: timmy.StateFailed, Reason: "The model did not answer in time."}), nip.NIP17, "Sorry, the model did not answer in time. You were not charged. #req 7f3a"},
 		{"stopped", plain, reply(timmy.Outcome{State: timmy.StateFailed, Reason: "Stopped."}), nip.NIP17, "Stopped. You were not charged. #req 7f3a"},
 		{"command", full, reply(timmy.Outcome{State: timmy.StateComplete, Text: "pay this:\n\n" + testBolt11}, first, func(r *timmy.Reply) { r.Command = true }), nip.NIP17, "pay this:\n\n" + testBolt11},
+		{"balance falls low", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42", Cost: timmy.Cost{Charged: 22_000}}), nip.NIP17, "42\n\n— 22 sats · 78 left · #req 7f3a\nYour balance runs low. Send /topup for an invoice, or zap me ⚡ ada@tower.example."},
+		{"balance was low before", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42", Cost: timmy.Cost{Charged: 1_000}}), nip.NIP17, "42\n\n— 1 sat · 78 left · #req 7f3a"},
+		{"free and low", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42"}), nip.NIP17, "42\n\n— free · 78 left · #req 7f3a"},
 		{"an invoice by the model", plain, reply(timmy.Outcome{State: timmy.StateComplete, Text: testBolt11}), nip.NIP17, "ln\u200bbcrt1u1p5abcdefghjk0123456789\n\n— free · 78 left · #req 7f3a"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -70,6 +74,9 @@ func TestTexts(t *testing.T) {
 		if got := plain.Notice(n); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+	if got, want := full.Alert("The wallet is away."), "⚠ Ada: The wallet is away."; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 	if got := full.Notice(timmy.Notice{Amount: 1000}); !strings.HasSuffix(got, "\n\ndemo: no real sats") {
 		t.Errorf("%q", got)

@@ -98,32 +98,20 @@ func (d *Desk) freeToday(ctx context.Context, j timmy.Job, rate timmy.Rate) (int
 	return int(max(0, min(left, pool.Available())) / typical), nil
 }
 
-func (d *Desk) balance(ctx context.Context, j timmy.Job, _ []string) (string, error) {
-	bal, err := d.cfg.Records.Balance(ctx, timmy.UserAccount(j.From))
+// FreeForNew is how many typical questions the pool pays a new key today; 0 when
+// that cannot be told.
+func (d *Desk) FreeForNew() int {
+	ctx, cancel := context.WithTimeout(context.Background(), bookTime)
+	defer cancel()
+	rate, err := d.cfg.Rates.Rate(ctx)
 	if err != nil {
-		return "", fmt.Errorf("reading a balance: %w", err)
+		return 0
 	}
-	standing, err := d.cfg.Records.Standing(ctx, j.From)
+	n, err := d.freeToday(ctx, timmy.Job{Standing: timmy.Standing{Key: timmy.PubKey{1}}}, rate)
 	if err != nil {
-		return "", fmt.Errorf("reading a standing: %w", err)
+		return 0
 	}
-	standing.Key = j.From
-	j.Standing = standing
-	var b strings.Builder
-	fmt.Fprintf(&b, "Balance: %s\n", sats(bal.Posted))
-	if bal.Held > 0 {
-		fmt.Fprintf(&b, "Reserved by running questions: %s\n", sats(bal.Held.CeilSat()))
-	}
-	if rate, err := d.cfg.Rates.Rate(ctx); err == nil && rate > 0 {
-		n, err := d.freeToday(ctx, j, rate)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "Free left today: %s\n", count(n, "question", "questions"))
-	}
-	fmt.Fprintf(&b, "Tier: %s", TierOf(j.Standing, d.cfg.Now()))
-	b.WriteString(d.demo())
-	return b.String(), nil
+	return n
 }
 
 func (d *Desk) topUp(ctx context.Context, j timmy.Job, args []string) (string, error) {
@@ -209,36 +197,6 @@ func (d *Desk) history(ctx context.Context, j timmy.Job, args []string) (string,
 			fmt.Fprintf(&b, " (%s free)", sats(free))
 		}
 		b.WriteByte('\n')
-	}
-	return strings.TrimRight(b.String(), "\n"), nil
-}
-
-// money lists what came in and what was charged.
-func (d *Desk) money(ctx context.Context, j timmy.Job, n int) (string, error) {
-	account := timmy.UserAccount(j.From)
-	postings, err := d.cfg.Records.Postings(ctx, account, n)
-	if err != nil {
-		return "", fmt.Errorf("reading postings: %w", err)
-	}
-	if len(postings) == 0 {
-		return "No money has moved yet.", nil
-	}
-	var b strings.Builder
-	for _, p := range postings {
-		sign, why := "-", "charged"
-		switch {
-		case p.Destination == account && p.Source == timmy.HouseLightning:
-			sign, why = "+", "paid in"
-		case p.Destination == account:
-			sign, why = "+", "credited"
-		case p.Destination == timmy.HouseLightning:
-			why = "paid out"
-		case p.Destination == timmy.HouseFees:
-			why = "routing"
-		case p.Destination == timmy.HouseDust:
-			why = "rounding"
-		}
-		fmt.Fprintf(&b, "%s  %s%s sats  %s\n", stamp(time.UnixMilli(p.At)), sign, decimal(int64(p.Amount), int64(timmy.Sat)), why)
 	}
 	return strings.TrimRight(b.String(), "\n"), nil
 }

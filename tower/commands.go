@@ -135,26 +135,32 @@ func clip(s string, n int) string {
 	return s
 }
 
-// distance is the Levenshtein distance of two short words.
+// distance counts the letters that were mistyped between two short words: added,
+// left out, replaced, or swapped with their neighbour.
 func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
-	row := make([]int, len(y)+1)
-	for i := range row {
-		row[i] = i
+	rows := make([][]int, len(x)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(y)+1)
+		rows[i][0] = i
 	}
-	for i, c := range x {
-		diagonal := row[0]
-		row[0] = i + 1
-		for k, e := range y {
-			cost := diagonal
-			if c != e {
-				cost++
+	for k := range rows[0] {
+		rows[0][k] = k
+	}
+	for i := 1; i <= len(x); i++ {
+		for k := 1; k <= len(y); k++ {
+			cost := 1
+			if x[i-1] == y[k-1] {
+				cost = 0
 			}
-			diagonal = row[k+1]
-			row[k+1] = min(cost, row[k]+1, diagonal+1)
+			n := min(rows[i-1][k-1]+cost, rows[i-1][k]+1, rows[i][k-1]+1)
+			if i > 1 && k > 1 && x[i-1] == y[k-2] && x[i-2] == y[k-1] {
+				n = min(n, rows[i-2][k-2]+1)
+			}
+			rows[i][k] = n
 		}
 	}
-	return row[len(y)]
+	return rows[len(x)][len(y)]
 }
 
 // fresh, stop and forget are the commands that change something.

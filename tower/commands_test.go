@@ -17,7 +17,13 @@ func TestCommandsAreFreeAndPrivate(t *testing.T) {
 		r.model.evaluate = func(context.Context, timmy.Job) (timmy.Verdict, error) { panic("a model saw a command") }
 		r.book.set(timmy.UserAccount(alice), 250*timmy.Sat)
 		r.book.set(timmy.HousePool, 1000*timmy.Sat)
-		r.book.postings = []timmy.Posting{{Source: timmy.HouseLightning, Destination: timmy.UserAccount(alice), Amount: 100_500}}
+		r.book.postings = []timmy.Posting{
+			{Key: "finish:7f3abc:user:revenue", Source: timmy.UserAccount(alice), Destination: timmy.HouseRevenue, Amount: 1_359},
+			{Key: "finish:7f3abc:user:dust", Source: timmy.UserAccount(alice), Destination: timmy.HouseDust, Amount: 641},
+			{Key: "settle:aa", Source: timmy.HouseLightning, Destination: timmy.UserAccount(alice), Amount: 100_500},
+		}
+		r.book.owned = []timmy.Session{{ID: "6a0f6f0e-0000-4000-8000-000000000000", State: timmy.SessionPaused, Balance: 40 * timmy.Sat, Expires: time.UnixMilli(0)}}
+		r.book.unpaid = []timmy.Invoice{{Bolt11: "lnbcrt2", Amount: 100 * timmy.Sat, Expires: time.Now().Add(time.Hour)}, {}, {}}
 		for n, c := range []struct{ text, want string }{
 			{"/help", "/topup [sats]"},
 			{"help", "You have 3 free questions today."},
@@ -28,8 +34,11 @@ func TestCommandsAreFreeAndPrivate(t *testing.T) {
 			{"/balance", "Balance: 250 sats"},
 			{"/BALANCE", "Free left today: 3 questions"},
 			{"/balance", "Tier: new"},
+			{"/balance", "Session 6a0f6f0e…: 40 sats, paused until 1970-01-01 00:00"},
+			{"/balance", "An invoice of 100 sats waits for you, for 60 minutes more:\n\nlnbcrt2\n\n2 older ones are open, too"},
 			{"/history", "You have not asked"},
 			{"/history money", "+100.5 sats  paid in"},
+			{"/history money", "-2 sats  charged for #req 7f3a\n"},
 			{"/history x", "Say how many"},
 			{"/topup", "\n\nlnbcrt1\n\n"},
 			{"/claim", "\n\nCLAIM-7K3Q-M2XW\n\n"},
@@ -38,6 +47,7 @@ func TestCommandsAreFreeAndPrivate(t *testing.T) {
 			{"/topup 99999999999999999999", "from 100 to 10000"},
 			{"/topup -5", "from 100"},
 			{"/ballance", "Did you mean /balance?"},
+			{"/hlep", "Did you mean /help?"},
 			{"/", "do not know /."},
 			{"/" + strings.Repeat("ü", 5000), "You were not charged"},
 			{"/drop table", "Send /help"},

@@ -187,6 +187,9 @@ func (t *Till) lookUpOne(ctx context.Context, h timmy.Hash) {
 	defer cancel()
 	t.counts.lookups.Add(1)
 	p, err := t.cfg.Wallet.Lookup(call, h)
+	if ctx.Err() == nil {
+		t.heard(err)
+	}
 	if err != nil {
 		t.counts.lookupErrors.Add(1)
 		t.cfg.Log.Debug("looking up an invoice", "hash", h, "error", err)
@@ -243,6 +246,12 @@ func (t *Till) pass(ctx context.Context, since time.Time) error {
 	call, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	paid, err := t.cfg.Wallet.List(call, since)
+	if err == nil {
+		t.listed.Store(true)
+	}
+	if ctx.Err() == nil && t.listed.Load() { // some wallets cannot list at all
+		t.heard(err)
+	}
 	if err != nil {
 		return fmt.Errorf("listing what was paid: %w", err)
 	}

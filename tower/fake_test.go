@@ -22,6 +22,8 @@ type fakeBook struct {
 	cursor   timmy.Cursor
 	history  []timmy.Turn
 	postings []timmy.Posting
+	owned    []timmy.Session
+	unpaid   []timmy.Invoice
 	forgot   map[string]bool // thread: prompts too
 
 	down      func(method string) error // a fault to inject
@@ -295,6 +297,14 @@ func (b *fakeBook) Requests(_ context.Context, k timmy.PubKey, limit int) (rs []
 
 func (b *fakeBook) Postings(context.Context, timmy.Account, int) ([]timmy.Posting, error) {
 	return b.postings, nil
+}
+
+func (b *fakeBook) Owned(context.Context, timmy.PubKey, int) ([]timmy.Session, error) {
+	return b.owned, nil
+}
+
+func (b *fakeBook) Unpaid(context.Context, timmy.Account, int) ([]timmy.Invoice, error) {
+	return b.unpaid, nil
 }
 
 func (b *fakeBook) Forget(_ context.Context, thread string, prompts bool) (int, error) {

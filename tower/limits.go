@@ -57,6 +57,11 @@ const (
 	// historyDefault and historyMax bound /history.
 	historyDefault = 5
 	historyMax     = 20
+	// postingsPerCharge is the most postings that one charge of a key's account has.
+	postingsPerCharge = 4
+	// sessionsShown and unpaidShown bound /balance.
+	sessionsShown = 5
+	unpaidShown   = 20
 	// topUpDefault is what /topup asks for when it is not told.
 	topUpDefaultSats = 1000
 

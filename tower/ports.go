@@ -50,6 +50,11 @@ type Book interface {
 type Records interface {
 	Balance(ctx context.Context, a timmy.Account) (timmy.Balance, error)
 	Standing(ctx context.Context, k timmy.PubKey) (timmy.Standing, error)
+	// Owned lists the live sessions bound to a key, newest first; each with what it
+	// holds itself.
+	Owned(ctx context.Context, k timmy.PubKey, limit int) ([]timmy.Session, error)
+	// Unpaid lists the invoices that an account can still pay, newest first.
+	Unpaid(ctx context.Context, a timmy.Account, limit int) ([]timmy.Invoice, error)
 	// Requests lists a key's latest requests (commands left out), newest first.
 	Requests(ctx context.Context, k timmy.PubKey, limit int) ([]timmy.Reply, error)
 	// Postings lists an account's latest movements, newest first.

@@ -33,6 +33,9 @@ type Till struct {
 	failing map[timmy.Hash]error    // credits that are being tried again
 	seen    map[timmy.Hash]struct{} // payments that need no second report from a full pass
 	alerted map[timmy.Hash]struct{} // alerts are given once
+	away    time.Time               // since when the wallet answers nothing; zero: it answers
+
+	listed atomic.Bool // the wallet has listed payments once
 
 	counts tillCounts
 }
@@ -144,7 +147,9 @@ func (t *Till) ask(ctx context.Context, ref string, top timmy.TopUp) (inv timmy.
 	if err := failpoint.Before(failpoint.WalletIssue); err != nil {
 		return inv, err
 	}
-	if inv, err = t.cfg.Wallet.Issue(ctx, ref, top, top.Expiry); err == nil {
+	inv, err = t.cfg.Wallet.Issue(ctx, ref, top, top.Expiry)
+	t.heard(err)
+	if err == nil {
 		err = failpoint.After(failpoint.WalletIssue)
 	}
 	return inv, err
@@ -173,6 +178,29 @@ func (t *Till) Healthy() error {
 		return fmt.Errorf("%d payments wait to be credited: %w", len(t.failing), err)
 	}
 	return nil
+}
+
+// heard notes whether the wallet answered. That it knows no such invoice, or does
+// not like one, is an answer.
+func (t *Till) heard(err error) {
+	code := timmy.CodeOf(err)
+	answers := err == nil || code != timmy.Internal && code != timmy.Unavailable
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case answers:
+		t.away = time.Time{}
+	case t.away.IsZero():
+		t.away = t.cfg.Now()
+	}
+}
+
+// WalletAway says since when every call of the wallet has failed; zero: the last one
+// was answered, or there was none.
+func (t *Till) WalletAway() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.away
 }
 
 // TillStats says what the till did and does.

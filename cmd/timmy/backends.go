@@ -138,10 +138,10 @@ func towerTexts(c *Config) tower.Texts {
 	}
 }
 
-func relayTexts(c *Config, rate rateFunc) relay.TextConfig {
+func relayTexts(c *Config, rate rateFunc, free func() int) relay.TextConfig {
 	return relay.TextConfig{
 		Name: c.Tower.Name, Address: address(c), PublicURL: c.PublicURL, Demo: c.Wallet.Kind == walletFake,
-		Typical: typical(c, rate),
+		Typical: func() string { return typical(c, rate) }, Free: free, Low: func() timmy.Msat { return lowBalance(c, rate) },
 	}
 }
 
@@ -165,6 +165,16 @@ func typical(c *Config, rate rateFunc) string {
 		return ""
 	}
 	return fmt.Sprintf("about %d sats", prices(c).Typical(r).Sats())
+}
+
+// lowBalance is what two usual answers cost; 0 while the price of bitcoin is not
+// known.
+func lowBalance(c *Config, rate rateFunc) timmy.Msat {
+	r, err := rate(context.Background())
+	if err != nil {
+		return 0
+	}
+	return 2 * prices(c).Typical(r)
 }
 
 // priceLine is the price for people who have not asked yet.

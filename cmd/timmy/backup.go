@@ -41,7 +41,7 @@ func backupCommand(env Env) *cobra.Command {
 			if c.Tower.Database.IsSet() {
 				return errOwnTools
 			}
-			s, err := backup(cmd.Context(), filepath.Join(c.Tower.DataDir, ledgerFile), to, ledgerOptions(c, env, newLogger(env, c)))
+			s, err := backup(cmd.Context(), filepath.Join(c.Tower.DataDir, ledgerFile), to, ledgerOptions(c, env, commandLogger(env, c)))
 			if err != nil {
 				return fmt.Errorf("backup: %w", err)
 			}

@@ -76,7 +76,7 @@ func restore(ctx context.Context, env Env, c *Config, from string, force bool) (
 	if err := copyFile(from, part); err != nil {
 		return s, err
 	}
-	if s, err = checkCopy(ctx, part, ledgerOptions(c, env, newLogger(env, c)), ledger.Open); err != nil {
+	if s, err = checkCopy(ctx, part, ledgerOptions(c, env, commandLogger(env, c)), ledger.Open); err != nil {
 		return s, err
 	}
 	s.File = books

@@ -16,6 +16,19 @@ func newLogger(env Env, c *Config) *slog.Logger {
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 		level = slog.LevelInfo // the settings allow no other word
 	}
+	return loggerAt(env, c, level)
+}
+
+// commandLogger is the log of a command that prints something else: unless more is
+// asked for, only what went wrong.
+func commandLogger(env Env, c *Config) *slog.Logger {
+	if c.Log.Level == "debug" {
+		return newLogger(env, c)
+	}
+	return loggerAt(env, c, slog.LevelWarn)
+}
+
+func loggerAt(env Env, c *Config, level slog.Level) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if c.Log.Format == "json" {
 		return slog.New(slog.NewJSONHandler(env.Stderr, o))

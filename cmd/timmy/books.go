@@ -25,7 +25,7 @@ func lookAtBooks(cmd *cobra.Command, env Env, f func(context.Context, *ledger.Le
 	if err != nil {
 		return unreadable(err)
 	}
-	book, err := ledger.View(ctx, d, ledgerOptions(c, env, newLogger(env, c)))
+	book, err := ledger.View(ctx, d, ledgerOptions(c, env, commandLogger(env, c)))
 	if err != nil {
 		return errors.Join(unreadable(err), d.Close())
 	}
@@ -57,7 +57,7 @@ func changeBooks(ctx context.Context, env Env, c *Config, f func(context.Context
 // writeBooks opens the books, brings their schema up to date and runs f with a
 // writer behind them. The caller holds the lock.
 func writeBooks(ctx context.Context, env Env, c *Config, f func(context.Context, *ledger.Ledger) error) error {
-	log := newLogger(env, c)
+	log := commandLogger(env, c)
 	d, err := openBooks(ctx, c, log)
 	if err != nil {
 		return unreadable(err)

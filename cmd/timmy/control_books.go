@@ -42,8 +42,15 @@ func (a *alerts) all() []alert {
 	return append([]alert{}, a.list...)
 }
 
-// alert keeps what the till raised; the till has logged it as an error.
-func (p *parts) alert(text string) { p.alerts.add(p.env.Now(), text) }
+// alert keeps what the till raised, which has logged it as an error, and has the
+// operators told.
+func (p *parts) alert(text string) {
+	p.alerts.add(p.env.Now(), text)
+	select {
+	case p.alarm <- struct{}{}:
+	default:
+	}
+}
 
 // nothing is what a call without arguments sends.
 type nothing struct{}

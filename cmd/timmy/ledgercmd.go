@@ -65,7 +65,7 @@ func verifyBooks(ctx context.Context, env Env, c *Config) (drifts []string, err 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	book, err := ledger.View(ctx, d, ledgerOptions(c, env, newLogger(env, c)))
+	book, err := ledger.View(ctx, d, ledgerOptions(c, env, commandLogger(env, c)))
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func walletBalance(ctx context.Context, env Env, c *Config) (*timmy.Msat, error)
 		return nil, err
 	}
 	defer lock.Unlock()
-	f, err := wallet.OpenFake(filepath.Join(c.Tower.DataDir, walletFile), env.Now, env.Rand, newLogger(env, c))
+	f, err := wallet.OpenFake(filepath.Join(c.Tower.DataDir, walletFile), env.Now, env.Rand, commandLogger(env, c))
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +130,10 @@ func showStatement(cmd *cobra.Command, s ledger.Statement, held *timmy.Msat) err
 		Payments: s.Payments, Earned: s.Earned, Requests: s.Requests, Dust: s.Dust, PoolGiven: s.PoolGiven, PoolTaken: s.PoolTaken,
 		Owed: s.Now.Owed(), Pending: s.NowPending, Wallet: held,
 	}
-	if held != nil && v.Owed > *held {
-		v.Warning = fmt.Sprintf("%s sats are owed and the wallet holds %s: %s are missing", sats(v.Owed), sats(*held), sats(v.Owed-*held))
+	if held != nil {
+		v.Warning = shortage(v.Owed, *held)
+	}
+	if v.Warning != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+v.Warning)
 	}
 	return emit(cmd, v, func(w io.Writer) {

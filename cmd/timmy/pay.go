@@ -68,7 +68,7 @@ func pay(ctx context.Context, env Env, c *Config, o payOrder) (paidReport, error
 		return paid, err
 	}
 	defer lock.Unlock()
-	f, err := wallet.OpenFake(filepath.Join(c.Tower.DataDir, walletFile), env.Now, env.Rand, newLogger(env, c))
+	f, err := wallet.OpenFake(filepath.Join(c.Tower.DataDir, walletFile), env.Now, env.Rand, commandLogger(env, c))
 	if err != nil {
 		return paid, err
 	}

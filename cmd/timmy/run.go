@@ -145,6 +145,7 @@ func (p *parts) startPipes(s *stage) {
 		s.run("inbox relays", p.gatherer.Run)
 	}
 	s.run("housekeeping", p.keepHouse)
+	s.run("watch", p.watchOver)
 	s.run("sealer", p.sealer.Run)
 	if run := p.wallet.run(); run != nil {
 		s.run("wallet", run)

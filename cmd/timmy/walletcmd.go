@@ -188,7 +188,7 @@ func withWallet(env Env, cmd *cobra.Command, do func(context.Context, *Config, w
 		return err
 	}
 	if c.Wallet.Kind != walletFake {
-		w, err := openRealWallet(c, env, newLogger(env, c), "")
+		w, err := openRealWallet(c, env, commandLogger(env, c), "")
 		if err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func withWallet(env Env, cmd *cobra.Command, do func(context.Context, *Config, w
 		return err
 	}
 	defer lock.Unlock()
-	w, err := openWallet(c, env, newLogger(env, c))
+	w, err := openWallet(c, env, commandLogger(env, c))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
@@ -56,12 +57,13 @@ type parts struct {
 	booksOK  atomic.Bool // what `ledger verify` said at start
 	stopping atomic.Bool
 	alerts   alerts
+	alarm    chan struct{} // there is something that the operators should hear of now
 }
 
 // openParts opens the files and makes every part. The writers of the databases
 // must run before the ledger can migrate, so start is called once they can.
 func openParts(ctx context.Context, env Env, cfg *Config, log *slog.Logger) (p *parts, err error) {
-	p = &parts{cfg: cfg, env: env, log: log}
+	p = &parts{cfg: cfg, env: env, log: log, alarm: make(chan struct{}, 1)}
 	if p.key, err = towerKey(cfg.Tower.DataDir, env.Rand); err != nil {
 		return nil, err
 	}
@@ -142,7 +144,7 @@ func (p *parts) buildRelay(context.Context) (err error) {
 		return err
 	}
 	p.courier = relay.NewCourier(relay.CourierConfig{
-		Key: p.key, Outbox: p.book, Own: p.relay, Client: p.client, Texts: relayTexts(c, p.rates.Rate),
+		Key: p.key, Outbox: p.book, Own: p.relay, Client: p.client, Texts: relayTexts(c, p.rates.Rate, p.desk.FreeForNew),
 		OwnURL: c.RelayURL, Indexers: c.Relay.Indexers, Inboxes: c.Relay.InboxRelays, CopyToSelf: c.Relay.CopyToSelf,
 		Wake: p.book.Parcels(), Rand: p.env.Rand, Now: p.env.Now, Log: p.log,
 	})
@@ -275,6 +277,9 @@ func (p *parts) ready(ctx context.Context) map[string]string {
 	}
 	if err := p.till.Healthy(); err != nil {
 		state["wallet"] = err.Error()
+	}
+	if away := p.till.WalletAway(); !away.IsZero() && p.env.Now().Sub(away) > alertAfter {
+		state["wallet"] = "the wallet has answered nothing since " + away.UTC().Format(time.RFC3339)
 	}
 	if _, err := p.rates.Rate(ctx); err != nil {
 		state["price"] = err.Error()

@@ -20,6 +20,7 @@ export const env = {
   timmy: process.env.TIMMY,
   data: process.env.DATA,
   secret: process.env.SECRET,
+  upstream: process.env.UPSTREAM,
 }
 
 export const person = (hex) => {
