@@ -37,9 +37,10 @@ run(async () => {
   const session = await api('POST', '/sessions', { amount_sats: 100, nostr_token: token.json.nostr_token })
   assert.equal(session.json.nostrPubkey, me.pk)
   await pay(session.json.invoice.paymentRequest)
-  await until(async () => (await tell('/balance')).includes(`Session ${session.json.sessionId.slice(0, 8)}…: 100 sats, active until `), 'the session')
+  await until(async () => (await api('GET', `/sessions/${session.json.sessionId}`)).json?.state === 'active', 'the session')
 
   const before = await tell('/balance')
+  assert.ok(before.includes(`Session ${session.json.sessionId.slice(0, 8)}…: 100 sats, active until `), before)
   await fetch(`${env.upstream}/hang`)
   const slow = await say17(relay, me, 'Tell me a long story.')
   await until(async () => Number(await (await fetch(`${env.upstream}/works`)).text()) >= 2, 'the model to be at it')
