@@ -34,7 +34,8 @@ func TestOperatorsAreToldOfWhatLasts(t *testing.T) {
 		what string
 		pass time.Duration
 	}{
-		{"away", 0}, {"", time.Minute}, // a hiccup
+		{"away", 0},
+		{"", time.Minute}, // a hiccup
 		{"away", time.Minute},
 		{"away", alertAfter - time.Second},
 		{"away", time.Second}, // told
