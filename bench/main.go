@@ -19,50 +19,106 @@ func main() {
 	binary := flag.String("timmy", "./bin/timmy", "the binary to measure")
 	seconds := flag.Int("seconds", 5, "how long one row takes at most")
 	seed := flag.Uint64("seed", 1, "of keys and texts")
+	part := flag.String("part", "", "only this part: ledger, tower")
 	flag.Parse()
-	if err := run(os.Stdout, *binary, time.Duration(*seconds)*time.Second, *seed); err != nil {
+	if err := run(os.Stdout, *part, *binary, time.Duration(*seconds)*time.Second, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(w io.Writer, binary string, d time.Duration, seed uint64) error {
-	t, err := startTower(binary)
+func run(w io.Writer, part, binary string, d time.Duration, seed uint64) error {
+	disk, err := diskSpeed()
 	if err != nil {
 		return err
 	}
-	defer t.stop()
-	header(w, seed, d)
-	for _, part := range []func(*tower, io.Writer, time.Duration, uint64) error{benchREST, benchDM, benchPublish} {
-		if err := part(t, w, d, seed); err != nil {
+	header(w, seed, d, disk)
+	var goals []goal
+	for _, p := range []struct {
+		name string
+		do   func() ([]goal, error)
+	}{
+		{"ledger", func() ([]goal, error) { return benchLedger(w, d, seed) }},
+		{"tower", func() ([]goal, error) { return benchTower(w, binary, d, seed, disk) }},
+	} {
+		if part != "" && part != p.name {
+			continue
+		}
+		more, err := p.do()
+		if err != nil {
 			return err
 		}
+		goals = append(goals, more...)
 	}
+	printGoals(w, goals)
 	return nil
 }
 
+// benchTower is what its doors do.
+func benchTower(w io.Writer, binary string, d time.Duration, seed uint64, disk time.Duration) (goals []goal, err error) {
+	t, err := startTower(binary)
+	if err != nil {
+		return nil, err
+	}
+	defer t.stop()
+	if goals, err = benchREST(t, w, d, disk); err != nil {
+		return nil, err
+	}
+	for _, part := range []func(*tower, io.Writer, time.Duration, uint64) error{benchDM, benchPublish} {
+		if err := part(t, w, d, seed); err != nil {
+			return nil, err
+		}
+	}
+	return goals, nil
+}
+
+// What is wanted of a request over HTTP.
+const (
+	restCallers = 32                     // for the rate
+	restRate    = 3000                   // a second, on
+	restDisk    = 300 * time.Microsecond // a disk that syncs as fast as this
+	restAdded   = time.Millisecond       // over HTTP alone, at one caller
+)
+
 // benchREST is durable requests by HTTP: accepted, reserved, answered by the
 // built-in model, charged, committed. Each caller has a session of its own.
-func benchREST(t *tower, w io.Writer, d time.Duration, _ uint64) error {
-	for _, callers := range callersOf {
-		type session struct{ id, bearer string }
-		sessions := make([][]session, callers)
-		for c := range sessions {
-			for range 2 + 40/callers {
-				id, bearer, err := t.session()
-				if err != nil {
-					return err
-				}
-				sessions[c] = append(sessions[c], session{id, bearer})
-			}
+func benchREST(t *tower, w io.Writer, d time.Duration, disk time.Duration) (goals []goal, err error) {
+	idle := measure("HTTP alone (GET /healthz)", 1, 1<<30, d, func(int, int) error { return t.rest("GET", "/healthz", "", nil, nil) })
+	fmt.Fprintln(w, idle.row())
+	for _, callers := range []int{1, 16, restCallers, 64} {
+		r, err := t.benchRequests(callers, d)
+		if err != nil {
+			return nil, err
 		}
-		r := measure("HTTP request, durable", callers, 1<<30, d, func(c, n int) error {
-			s := sessions[c][n%len(sessions[c])]
-			return t.rest("POST", "/sessions/"+s.id+"/request", s.bearer, map[string]string{"request": fmt.Sprintf("What is %d+%d?", n, c)}, nil)
-		})
 		fmt.Fprintln(w, r.row())
+		switch {
+		case callers == 1:
+			goals = append(goals, goal{"HTTP request, p50 added to HTTP alone, in ms", ratio(r.at(.5)-idle.at(.5), restAdded), 1, false})
+		case callers == restCallers:
+			what := fmt.Sprintf("HTTP request, per second at %d callers ÷ %d (a goal for syncs of %s and less)", callers, restRate, restDisk)
+			goals = append(goals, goal{what, r.rate() / restRate, 1, true})
+		}
 	}
-	return nil
+	return goals, nil
+}
+
+// benchRequests is one row: each caller asks in a few sessions of its own.
+func (t *tower) benchRequests(callers int, d time.Duration) (result, error) {
+	type session struct{ id, bearer string }
+	sessions := make([][]session, callers)
+	for c := range sessions {
+		for range 2 + 40/callers {
+			id, bearer, err := t.session()
+			if err != nil {
+				return result{}, err
+			}
+			sessions[c] = append(sessions[c], session{id, bearer})
+		}
+	}
+	return measure("HTTP request, durable", callers, 1<<30, d, func(c, n int) error {
+		s := sessions[c][n%len(sessions[c])]
+		return t.rest("POST", "/sessions/"+s.id+"/request", s.bearer, map[string]string{"request": fmt.Sprintf("What is %d+%d?", n, c)}, nil)
+	}), nil
 }
 
 // benchDM is direct messages from end to end: sealed, published, opened,

@@ -21,7 +21,10 @@ type result struct {
 	elapsed time.Duration
 	took    []time.Duration
 	failed  int
+	err     error // the first failure's
 }
+
+func (r result) rate() float64 { return float64(len(r.took)) / r.elapsed.Seconds() }
 
 func (r result) at(q float64) time.Duration {
 	if len(r.took) == 0 {
@@ -32,10 +35,9 @@ func (r result) at(q float64) time.Duration {
 }
 
 func (r result) row() string {
-	rate := float64(len(r.took)) / r.elapsed.Seconds()
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	return fmt.Sprintf("| %s | %d | %.0f | %.2f | %.2f | %d | %d |",
-		r.what, r.callers, rate, ms(r.at(.5)), ms(r.at(.99)), len(r.took), r.failed)
+		r.what, r.callers, r.rate(), ms(r.at(.5)), ms(r.at(.99)), len(r.took), r.failed)
 }
 
 // measure runs op in a closed loop by so many callers until the time is up, or
@@ -50,10 +52,13 @@ func measure(what string, callers, most int, d time.Duration, op func(caller, n 
 		wg.Go(func() {
 			var took []time.Duration
 			failed := 0
+			var why error
 			for n := 0; n < most && time.Since(start) < d; n++ {
 				t := time.Now()
 				if err := op(c, n); err != nil {
-					failed++
+					if failed++; why == nil {
+						why = err
+					}
 					continue
 				}
 				took = append(took, time.Since(t))
@@ -62,6 +67,9 @@ func measure(what string, callers, most int, d time.Duration, op func(caller, n 
 			defer mu.Unlock()
 			res.took = append(res.took, took...)
 			res.failed += failed
+			if res.err == nil {
+				res.err = why
+			}
 		})
 	}
 	wg.Wait()
@@ -70,10 +78,11 @@ func measure(what string, callers, most int, d time.Duration, op func(caller, n 
 }
 
 // header says where the numbers come from.
-func header(w io.Writer, seed uint64, d time.Duration) {
+func header(w io.Writer, seed uint64, d, disk time.Duration) {
 	fmt.Fprintf(w, "machine: %s, %d cores, %s %s/%s\n", cpu(), runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	fmt.Fprintf(w, "commit:  %s\n", commit())
-	fmt.Fprintf(w, "seed:    %d, %s per row, load and tower share the machine, loopback\n\n", seed, d)
+	fmt.Fprintf(w, "seed:    %d, %s per row, load and tower share the machine, loopback\n", seed, d)
+	fmt.Fprintf(w, "disk:    %s for 4 KiB and fsync, median of %d\n\n", disk.Round(10*time.Microsecond), syncs)
 	fmt.Fprintln(w, "| what | callers | per second | p50 ms | p99 ms | done | failed |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
 }
