@@ -18,16 +18,18 @@ func bareReserve(i int, id string) func(c *bareConn) error {
 			query string
 			args  []any
 		}{
-			{`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since)
+			{
+				`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since)
 				VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, 'queued', ?) ON CONFLICT (id) DO NOTHING`,
-				[]any{id, string(r.Front), r.From.String(), r.From.String(), string(r.Payer), r.Thread, r.Text, []byte(nil), now, now}},
+				[]any{id, string(r.Front), r.From.String(), r.From.String(), string(r.Payer), r.Thread, r.Text, []byte(nil), now, now},
+			},
 			{`INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
 				ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = standings.asked + 1,
 					reply_to = COALESCE(excluded.reply_to, standings.reply_to)`, []any{r.From.String(), now, now, []byte(nil)}},
-			{`UPDATE requests SET state = 'running', since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = ''
-				WHERE id = ? AND state = 'queued'`, []any{now, 1, "bench", now, id}},
 			{`UPDATE accounts SET held = held + ? WHERE name = ? AND posted - held >= ?`, []any{int64(held), string(r.Payer), int64(held)}},
-			{`UPDATE requests SET hold_pool = ?, hold_session = ?, hold_user = ?, hold_day = ? WHERE id = ?`, []any{0, 0, int64(held), 1, id}},
+			{`UPDATE requests SET state = 'running', since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = '',
+					hold_pool = ?, hold_session = ?, hold_user = ?, hold_day = ?
+				WHERE id = ? AND state = 'queued'`, []any{now, 1, "bench", now, 0, 0, int64(held), 1, id}},
 		}
 		for _, s := range steps {
 			if err := c.exec(s.query, s.args...); err != nil {
@@ -52,25 +54,27 @@ func bareCapture(i int, id string) func(c *bareConn) error {
 			args  []any
 		}{
 			{`UPDATE accounts SET held = held - ? WHERE name = ? AND held >= ?`, []any{int64(held), payer, int64(held)}},
-			{`UPDATE requests SET hold_pool = 0, hold_session = 0, hold_user = 0 WHERE id = ?`, []any{id}},
 			{posting, []any{"finish:" + id + ":user:pool", payer, pool, share, now}},
 			{debit, []any{share, payer, share}},
 			{`INSERT INTO accounts (name, posted) VALUES (?, ?)
 				ON CONFLICT (name) DO UPDATE SET posted = accounts.posted + excluded.posted`, []any{pool, share}},
 			{posting, []any{"finish:" + id + ":user:revenue", payer, revenue, int64(charged) - share, now}},
 			{debit, []any{int64(charged) - share, payer, int64(charged) - share}},
-			{`UPDATE requests SET state = ?, since = ?, result = ?, reason = '', abuse = 0, rate = 0,
+			{
+				`UPDATE requests SET state = ?, since = ?, result = ?, reason = '', abuse = 0, rate = 0,
 					eval_in = ?, eval_out = ?, eval_est = 0, work_in = ?, work_out = ?, work_est = 0,
 					cost_eval = ?, cost_work = ?, total = ?, absorbed = ?, charged = ?, waived = ?, dust = ?,
-					lease_owner = '', lease_until = 0
+					balance = ?, hold_pool = 0, hold_session = 0, hold_user = 0, lease_owner = '', lease_until = 0
 				WHERE id = ? AND state = 'running' AND tries = ?`,
-				[]any{string(o.State), now, o.Text, 0, 0, o.Work.In, o.Work.Out, 0, int64(charged), int64(charged), 0, int64(charged), 0, 0, id, 1}},
+				[]any{string(o.State), now, o.Text, 0, 0, o.Work.In, o.Work.Out, 0, int64(charged), int64(charged), 0, int64(charged), 0, 0, int64(deposit), id, 1},
+			},
 			{turn, []any{r.Thread, "user", r.Text, 15}},
 			{turn, []any{r.Thread, "assistant", o.Text, 20}},
 			{bareForget, []any{r.Thread, r.Thread, 16}},
-			{`UPDATE standings SET score = ?, scored = ?, completed = completed + 1, refused = ?, paid = paid + ?, last_seen = ? WHERE key = ?`,
-				[]any{1000, now, 0, int64(charged), now, r.From.String()}},
-			{`UPDATE requests SET balance = ? WHERE id = ?`, []any{int64(deposit), id}},
+			{
+				`UPDATE standings SET score = ?, scored = ?, completed = completed + 1, refused = ?, paid = paid + ?, last_seen = ? WHERE key = ?`,
+				[]any{1000, now, 0, int64(charged), now, r.From.String()},
+			},
 		}
 		for _, s := range steps {
 			if err := c.exec(s.query, s.args...); err != nil {

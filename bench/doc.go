@@ -4,4 +4,10 @@
 // other; numbers of different runs only as ratios, for machines are noisy.
 //
 //	go run -tags libsecp256k1 ./bench -timmy ./bin/timmy -seconds 5
+//
+// It also measures the ledger beside the bare database, on SQLite and on PostgreSQL:
+// both do the same inserts and updates on the same prepared statements, the bare one
+// without reading anything and without an answer to anybody. At the end it prints
+// ratios of this run, with what is wanted of them; -part ledger or tower runs one
+// part only.
 package main

@@ -10,6 +10,9 @@ const (
 	// where others can see them cheaply, and a batch of one tower keeps the others
 	// waiting.
 	maxBatchPostgres = 60
+	// carefulFor is how many batches have savepoints after one in which an item
+	// failed, so that whoever provokes failures has few batches run twice.
+	carefulFor = 64
 	// maxTries is how often a write is tried that PostgreSQL gave up for another's
 	// sake (serialization failure, deadlock), or whose connection was lost before
 	// its commit; retryAfter is the longest pause before the second try, and grows.

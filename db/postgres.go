@@ -163,6 +163,17 @@ func (p *postgres) lock(ctx context.Context, h *sqlx.DB) (unlock func(), err err
 	}, nil
 }
 
+// aborted reports whether the server has given up the transaction: its COMMIT would
+// be answered, without an error, by a rollback.
+func aborted(s *session) (yes bool) {
+	err := s.conn.Raw(func(c any) error {
+		conn, ok := c.(*stdlib.Conn)
+		yes = !ok || conn.Conn().PgConn().TxStatus() == 'E'
+		return nil
+	})
+	return yes || err != nil
+}
+
 // oneByOne commits items of a batch that was given up, each in a transaction of its
 // own, so that one which cannot get through does not take others with it.
 func (d *DB) oneByOne(s *session, items []*item) {
@@ -171,7 +182,7 @@ func (d *DB) oneByOne(s *session, items []*item) {
 		var err error
 		for try := range maxTries {
 			time.Sleep(rand.N(retryAfter << try)) // of different towers at different times
-			if err = d.commit(s, one); err == nil {
+			if err = d.commit(s, one, false); err == nil {
 				break
 			}
 			if err = d.undo(s, err); !again(err) {

@@ -119,6 +119,44 @@ func TestOnPostgresAFailureUndoesItsOwnWriteOnly(t *testing.T) {
 	}
 }
 
+// Excludes: a write that hid the failure of a statement, and is told that it is durable:
+// PostgreSQL answers such a COMMIT by a rollback, without an error.
+func TestAHiddenFailureIsNoSuccess(t *testing.T) {
+	d := openPG(t)
+	if d == nil {
+		return
+	}
+	hide := func(tx *Tx) error {
+		_ = put("a", 1)(tx)
+		_ = put("a", 1)(tx)
+		return nil
+	}
+	if err := d.Write(t.Context(), hide); err == nil {
+		t.Error("alone: no error")
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			if i%10 != 0 {
+				_ = d.Write(t.Context(), put(fmt.Sprint(i), i))
+				return
+			}
+			if err := d.Write(t.Context(), hide); err == nil {
+				t.Error("among others: no error")
+			}
+		})
+	}
+	wg.Wait()
+	var n int
+	err := d.Read(t.Context(), func(q *Tx) error { return q.Get(&n, "SELECT count(*) FROM a WHERE k = 'a'") })
+	if err != nil || n != 0 {
+		t.Errorf("%d rows of hidden failures, %v", n, err)
+	}
+	if err := d.Write(t.Context(), put("after", 1)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Excludes: callers who hear of conflicts that pass (H13), and a batch that one
 // write takes down which cannot get through.
 func TestWhatPostgresGivesUpIsTriedAgain(t *testing.T) {

@@ -33,6 +33,7 @@ type session struct {
 	order   []string  // of stmts, oldest first
 	began   time.Time // of the batch, by the server's clock
 	lost    bool      // the connection is gone
+	careful int       // so many batches yet have savepoints
 }
 
 func newSession(conn *sqlx.Conn, d Dialect) *session {

@@ -22,6 +22,8 @@ type item struct {
 	done  chan error
 	err   error
 	hints []string
+
+	panicked bool // which err says too
 }
 
 const (
@@ -37,7 +39,7 @@ const (
 // runs to its end.
 //
 // f must be quick, must not call Write or Read, must not keep tx, and must have
-// no effect but on tx. Before Run is called Write waits.
+// no effect but on tx: it may be run again when another of the batch has failed. Before Run is called Write waits.
 func (d *DB) Write(ctx context.Context, f func(tx *Tx) error) error {
 	return d.submit(ctx, &item{f: f, done: make(chan error, 1)})
 }
@@ -138,9 +140,16 @@ func (d *DB) batch(s *session, items []*item) {
 		return
 	}
 	s.trim()
-	err := d.commit(s, items)
+	err := d.commit(s, items, s.careful > 0 && len(items) > 1)
+	s.careful = max(0, s.careful-1)
 	if err != nil {
 		err = d.undo(s, err)
+	}
+	if errors.Is(err, errNotAll) {
+		s.careful = carefulFor
+		if err = d.commit(s, items, true); err != nil {
+			err = d.undo(s, err)
+		}
 	}
 	if err != nil && again(err) {
 		d.oneByOne(s, items)
@@ -175,6 +184,9 @@ func (d *DB) answer(items []*item, err error) {
 		d.log.Error("a batch of writes was not committed", "items", len(items), "err", err)
 	}
 	for _, it := range items {
+		if it.panicked {
+			d.stats.panics.Add(1)
+		}
 		switch {
 		case it.err != nil:
 			d.stats.failed.Add(1)
@@ -188,15 +200,40 @@ func (d *DB) answer(items []*item, err error) {
 	}
 }
 
-func (d *DB) commit(s *session, items []*item) error {
+// errNotAll: an item failed that ran without a savepoint, so nothing is kept.
+var errNotAll = errors.New("an item of a batch failed")
+
+// errHidden is a failure that a write has seen and not returned.
+var errHidden = errors.New("a write hid that a statement had failed")
+
+// commit runs items in one transaction, with a savepoint for each or without. Without,
+// one failure among several is errNotAll, after which all can be run again; what
+// fails alone is simply undone. Failures are rare, and a savepoint costs: SQLite keeps
+// a copy of every page that is written after it, and to PostgreSQL it is two more
+// round trips.
+func (d *DB) commit(s *session, items []*item, savepoints bool) error {
 	ctx := context.Background()
 	if err := d.begin(ctx, s); err != nil {
 		return &unsent{fmt.Errorf("beginning a write: %w", err)}
 	}
 	for _, it := range items {
-		if err := d.one(ctx, s, it); err != nil {
+		run := d.plain
+		if savepoints {
+			run = d.one
+		}
+		if err := run(ctx, s, it); err != nil {
 			return &unsent{err}
 		}
+		if it.err == nil || savepoints {
+			continue
+		}
+		if len(items) > 1 {
+			return errNotAll
+		}
+		if _, err := s.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+			return &unsent{fmt.Errorf("after %w: rolling back: %w", it.err, err)}
+		}
+		return nil
 	}
 	if err := d.hint(ctx, s, items); err != nil {
 		return &unsent{err}
@@ -216,6 +253,21 @@ func (d *DB) begin(ctx context.Context, s *session) error {
 	}
 	_, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE")
 	return err
+}
+
+// plain runs an item that may take the transaction with it; its failure is kept in it,
+// unless PostgreSQL gave it up for another's sake.
+func (d *DB) plain(ctx context.Context, s *session, it *item) error {
+	tx := &Tx{ctx: ctx, s: s}
+	it.err = d.guarded(it, tx)
+	it.hints, tx.s = tx.hints, nil
+	if it.err == nil && d.pg != nil && aborted(s) {
+		it.err = errHidden
+	}
+	if d.pg != nil && it.err != nil && given(it.err) {
+		return it.err
+	}
+	return nil
 }
 
 // one runs an item within its savepoint. Its error means that the transaction is
@@ -244,8 +296,9 @@ func (d *DB) one(ctx context.Context, s *session, it *item) error {
 
 func (d *DB) guarded(it *item, tx *Tx) (err error) {
 	defer func() {
+		it.panicked = false
 		if p := recover(); p != nil {
-			d.stats.panics.Add(1)
+			it.panicked = true
 			d.log.Error("a write panicked", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("a write panicked: %v", p)
 		}

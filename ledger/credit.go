@@ -291,7 +291,8 @@ func (t *txn) revive(a timmy.Account) error {
 	if err := t.extendSession(&s); err != nil {
 		return err
 	}
-	return t.settle(&s)
+	_, err = t.settle(&s)
+	return err
 }
 
 // wake queues the requests that waited for this money: the one the invoice was
@@ -322,7 +323,7 @@ func (t *txn) resumeAll(a timmy.Account) error {
 		return err
 	}
 	for i := range paused {
-		if err := t.settle(&paused[i]); err != nil {
+		if _, err := t.settle(&paused[i]); err != nil {
 			return err
 		}
 	}
@@ -342,7 +343,8 @@ func (t *txn) arrived(a timmy.Account, amount timmy.Msat) error {
 		if err != nil || !ok {
 			return err
 		}
-		return t.settle(&s)
+		_, err = t.settle(&s)
+		return err
 	}
 	return t.resumeAll(a)
 }

@@ -88,30 +88,43 @@ func (t *txn) finish(r *row, o timmy.Outcome) error {
 	if err := t.grant(r.Asker, r.HoldDay, o.Cost.Absorbed-r.HoldPool); err != nil {
 		return err
 	}
-	if err := t.setOutcome(r, o); err != nil {
-		return err
-	}
+	live := true
 	if id, ok := r.Payer.Session(); ok {
-		if err := t.afterSession(id, r, payers[1].amount); err != nil {
+		if live, err = t.finishSession(id, r, o, payers[1].amount); err != nil {
+			return err
+		}
+	} else {
+		bal, err := balance(t.Tx, r.Payer)
+		if err != nil {
+			return err
+		}
+		r.Balance = bal.Posted
+		if err := t.setOutcome(r, o); err != nil {
 			return err
 		}
 	}
-	if err := t.remember(r, o); err != nil {
-		return err
-	}
-	bal, err := t.drawable(r.Payer)
-	if err != nil {
-		return err
-	}
-	r.Balance = bal.Posted
-	if _, err := t.Exec(`UPDATE requests SET balance = ? WHERE id = ?`, r.Balance, r.ID); err != nil {
+	if err := t.remember(r, o, live); err != nil {
 		return err
 	}
 	return t.answer(r)
 }
 
+// finishSession is the end of a session's request. What the session has left is known
+// only when the request runs no more, so that it is written second.
+func (t *txn) finishSession(id string, r *row, o timmy.Outcome, charged timmy.Msat) (live bool, err error) {
+	if err := t.setOutcome(r, o); err != nil {
+		return false, err
+	}
+	if live, err = t.afterSession(id, r, charged); err != nil {
+		return false, err
+	}
+	_, err = t.Exec(`UPDATE requests SET balance = ? WHERE id = ?`, r.Balance, r.ID)
+	return live, err
+}
+
 // unhold releases what a request holds, and says what that was: the session's
-// leg, the user's, the pool's. The row keeps the numbers in r, not in the table.
+// leg, the user's, the pool's. The row keeps the numbers; whoever moves it on to
+// another state writes that it holds nothing.
 func (t *txn) unhold(r *row) ([3]leg, error) {
 	held := [3]leg{
 		{"session", r.Payer, r.HoldSession},
@@ -130,8 +143,7 @@ func (t *txn) unhold(r *row) ([3]leg, error) {
 			return held, err
 		}
 	}
-	_, err := t.Exec(`UPDATE requests SET hold_pool = 0, hold_session = 0, hold_user = 0 WHERE id = ?`, r.ID)
-	return held, err
+	return held, nil
 }
 
 func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
@@ -144,11 +156,11 @@ func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
 	n, err := t.Exec(`UPDATE requests SET state = ?, since = ?, result = ?, reason = ?, abuse = ?, rate = ?,
 			eval_in = ?, eval_out = ?, eval_est = ?, work_in = ?, work_out = ?, work_est = ?,
 			cost_eval = ?, cost_work = ?, total = ?, absorbed = ?, charged = ?, waived = ?, dust = ?,
-			lease_owner = '', lease_until = 0
+			balance = ?, hold_pool = 0, hold_session = 0, hold_user = 0, lease_owner = '', lease_until = 0
 		WHERE id = ? AND state = 'running' AND tries = ?`,
 		r.State, r.Since, r.Result, r.Reason, bit(r.Abuse), r.Rate,
 		r.EvalIn, r.EvalOut, bit(r.EvalEst), r.WorkIn, r.WorkOut, bit(r.WorkEst),
-		c.Eval, c.Work, c.Total, c.Absorbed, c.Charged, c.Waived, c.Dust, r.ID, r.Tries)
+		c.Eval, c.Work, c.Total, c.Absorbed, c.Charged, c.Waived, c.Dust, r.Balance, r.ID, r.Tries)
 	if err == nil && n != 1 {
 		err = bug("finishing %s, which is not running", r.ID)
 	}
@@ -158,23 +170,13 @@ func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
 // remember writes the turns of an answer and moves the standing. Neither happens
 // for commands, nor for what the operator failed at; and a session that ended
 // meanwhile has no conversation any more (it was purged).
-func (t *txn) remember(r *row, o timmy.Outcome) error {
+func (t *txn) remember(r *row, o timmy.Outcome, live bool) error {
 	if r.Command {
 		return nil
 	}
-	if o.State == timmy.StateComplete && r.Thread != "" {
-		live := true
-		if id, ok := r.Payer.Session(); ok {
-			s, _, err := t.session(id)
-			if err != nil {
-				return err
-			}
-			live = s.live()
-		}
-		if live {
-			if err := t.addTurns(r.Thread, r.Text, o.Text); err != nil {
-				return err
-			}
+	if o.State == timmy.StateComplete && r.Thread != "" && live {
+		if err := t.addTurns(r.Thread, r.Text, o.Text); err != nil {
+			return err
 		}
 	}
 	if r.Asker == "" || (o.State != timmy.StateComplete && o.State != timmy.StateRejected) {
@@ -233,7 +235,8 @@ func (t *txn) requeue(r *row) error {
 	if err := t.grant(r.Asker, r.HoldDay, -r.HoldPool); err != nil {
 		return err
 	}
-	_, err = t.Exec(`UPDATE requests SET state = 'queued', since = ?, crashes = crashes + 1, lease_owner = '', lease_until = 0
+	_, err = t.Exec(`UPDATE requests SET state = 'queued', since = ?, crashes = crashes + 1, lease_owner = '', lease_until = 0,
+			hold_pool = 0, hold_session = 0, hold_user = 0
 		WHERE id = ? AND state = 'running'`, ms(t.now), r.ID)
 	if err != nil {
 		return err

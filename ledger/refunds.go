@@ -304,7 +304,8 @@ func (t *txn) endRefund(r *frow) error {
 	if !s.live() { // it ended meanwhile: what is free belongs where its remainder went
 		return t.passOn(&s, "carry:refund:"+r.ID)
 	}
-	return t.settle(&s)
+	_, err = t.settle(&s)
+	return err
 }
 
 // RefundOf reads a refund. NotFound: there is none.

@@ -128,8 +128,9 @@ func checkRequest(r timmy.Request) error {
 	return nil
 }
 
-// accept inserts the request and notes the asker.
-func (t *txn) accept(r timmy.Request) (fresh bool, err error) {
+// queuedRow is a request as accept stores it, so that a fresh one need not be read
+// back; but for what the database numbers, Seq, and what is known later, First.
+func (t *txn) queuedRow(r timmy.Request) row {
 	if r.At.IsZero() {
 		r.At = t.now
 	}
@@ -137,17 +138,27 @@ func (t *txn) accept(r timmy.Request) (fresh bool, err error) {
 	if who == "" {
 		who = string(r.Payer)
 	}
+	return row{
+		ID: string(r.ID), Front: r.Front, Asker: hexOf(r.From), Who: who, Payer: r.Payer, Thread: r.Thread, Text: r.Text,
+		Command: r.Command, PriceMax: r.PriceMax, Wait: r.Wait, ReplyTo: r.ReplyTo, At: ms(r.At),
+		State: timmy.StateQueued, Since: ms(t.now),
+	}
+}
+
+// accept inserts the request and notes the asker.
+func (t *txn) accept(req timmy.Request) (fresh bool, err error) {
+	r := t.queuedRow(req)
 	n, err := t.Exec(`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-		r.ID, r.Front, hexOf(r.From), who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax, bit(r.Wait),
-		r.ReplyTo, ms(r.At), timmy.StateQueued, ms(t.now))
+		r.ID, r.Front, r.Asker, r.Who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax, bit(r.Wait),
+		r.ReplyTo, r.At, r.State, r.Since)
 	if err != nil || n == 0 {
 		return false, err
 	}
-	if r.From.IsZero() {
+	if req.From.IsZero() {
 		return true, nil
 	}
-	return true, t.noteAsker(r)
+	return true, t.noteAsker(req)
 }
 
 // noteAsker keeps when a key was seen, whether this is its first request, and
@@ -157,15 +168,15 @@ func (t *txn) noteAsker(r timmy.Request) error {
 	if r.Front == timmy.FrontDM {
 		replyTo = r.ReplyTo
 	}
-	_, err := t.Exec(`INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
+	var asked int64
+	err := t.Get(&asked, `INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
 		ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = standings.asked + 1,
-			reply_to = COALESCE(excluded.reply_to, standings.reply_to)`,
+			reply_to = COALESCE(excluded.reply_to, standings.reply_to) RETURNING asked`,
 		r.From.String(), ms(t.now), ms(t.now), replyTo)
-	if err != nil {
+	if err != nil || asked != 1 {
 		return err
 	}
-	_, err = t.Exec(`UPDATE requests SET first = 1 WHERE id = ?
-		AND (SELECT asked FROM standings WHERE key = ?) = 1`, r.ID, r.From.String())
+	_, err = t.Exec(`UPDATE requests SET first = 1 WHERE id = ?`, r.ID)
 	return err
 }
 

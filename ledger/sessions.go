@@ -47,13 +47,25 @@ func (t *txn) session(id string) (srow, bool, error) { return sessionByID(t.Tx, 
 // drawable is what a payer may draw. A bound session draws on its owner too, up to
 // most in its life; what its running requests reserved there counts as posted.
 func drawable(q *db.Tx, payer timmy.Account, most timmy.Msat) (timmy.Balance, error) {
-	b, err := balance(q, payer)
 	id, isSession := payer.Session()
-	if err != nil || !isSession {
-		return b, err
+	if !isSession {
+		return balance(q, payer)
 	}
 	s, ok, err := sessionByID(q, id)
-	if err != nil || !ok || s.Owner == "" {
+	if err != nil {
+		return timmy.Balance{}, err
+	}
+	if !ok {
+		return balance(q, payer)
+	}
+	return s.drawable(q, most)
+}
+
+// drawable is [drawable] of a session that was read.
+func (s *srow) drawable(q *db.Tx, most timmy.Msat) (timmy.Balance, error) {
+	payer := s.account()
+	b, err := balance(q, payer)
+	if err != nil || s.Owner == "" {
 		return b, err
 	}
 	owner, err := balance(q, timmy.UserAccount(keyOf(s.Owner)))
@@ -73,56 +85,62 @@ func drawable(q *db.Tx, payer timmy.Account, most timmy.Msat) (timmy.Balance, er
 	return b, nil
 }
 
-// settle pauses or resumes a live session by its posted balance. Pausing waits
-// until nothing runs: what is held may come back.
-func (t *txn) settle(s *srow) error {
-	if !s.live() {
-		return nil
-	}
-	bal, err := t.drawable(s.account())
-	if err != nil {
-		return err
+// settle pauses or resumes a live session by its posted balance, and says what that
+// is. Pausing waits until nothing runs: what is held may come back.
+func (t *txn) settle(s *srow) (timmy.Balance, error) {
+	bal, err := s.drawable(t.Tx, t.l.o.MaxDeposit)
+	if err != nil || !s.live() {
+		return bal, err
 	}
 	want := timmy.SessionActive
 	if bal.Posted < t.l.o.MinBalance {
 		var running int
 		err := t.Get(&running, `SELECT COUNT(*) FROM requests WHERE state = 'running' AND payer = ?`, s.account())
-		if err != nil {
-			return err
-		}
-		if running > 0 {
-			return nil
+		if err != nil || running > 0 {
+			return bal, err
 		}
 		want = timmy.SessionPaused
 	}
 	if want == s.State {
-		return nil
+		return bal, nil
 	}
 	_, err = t.Exec(`UPDATE sessions SET state = ? WHERE id = ? AND state = ?`, want, s.ID, s.State)
 	s.State = want
-	return err
+	return bal, err
 }
 
 // afterSession is what the end of a request means to its session: it lives longer,
-// or is paused; or, if it ended meanwhile, passes on what was released.
-func (t *txn) afterSession(id string, r *row, charged timmy.Msat) error {
+// or is paused; or, if it ended meanwhile, passes on what was released. It says
+// whether the session is open for work.
+func (t *txn) afterSession(id string, r *row, charged timmy.Msat) (live bool, err error) {
 	if err := t.undraw(id, r.HoldUser-charged); err != nil {
-		return err
+		return false, err
 	}
 	s, ok, err := t.session(id)
-	if err != nil || !ok {
-		return err
+	if err != nil {
+		return false, err
 	}
-	if err := t.expireIfDue(&s); err != nil {
-		return err
+	if ok {
+		if err := t.expireIfDue(&s); err != nil {
+			return false, err
+		}
 	}
 	if !s.live() {
-		return t.passOn(&s, "carry:"+r.ID)
+		if ok {
+			if err := t.passOn(&s, "carry:"+r.ID); err != nil {
+				return false, err
+			}
+		}
+		bal, err := t.drawable(r.Payer)
+		r.Balance = bal.Posted
+		return false, err
 	}
 	if err := t.extendSession(&s); err != nil {
-		return err
+		return false, err
 	}
-	return t.settle(&s)
+	bal, err := t.settle(&s)
+	r.Balance = bal.Posted
+	return s.live(), err
 }
 
 func (t *txn) extendSession(s *srow) error {

@@ -68,15 +68,15 @@ func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, er
 	if err != nil {
 		return started{}, err
 	}
-	refusal, err := t.admit(r.Payer)
+	bal, refusal, err := t.admit(r.Payer)
 	if err != nil {
 		return started{}, err
 	}
-	return t.start(&r, refusal, quote)
+	return t.start(&r, bal, refusal, quote)
 }
 
 func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
-	refusal, err := t.admit(req.Payer)
+	bal, refusal, err := t.admit(req.Payer)
 	if err != nil {
 		return started{}, err
 	}
@@ -87,11 +87,14 @@ func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, er
 	if err != nil {
 		return started{}, err
 	}
-	r, ok, err := requestByID(t.Tx, req.ID)
-	if err != nil || !ok || r.State != timmy.StateQueued {
-		return started{}, err
+	r := t.queuedRow(req)
+	if !fresh {
+		var ok bool
+		if r, ok, err = requestByID(t.Tx, req.ID); err != nil || !ok || r.State != timmy.StateQueued {
+			return started{}, err
+		}
 	}
-	s, err := t.start(&r, refusal, quote)
+	s, err := t.start(&r, bal, refusal, quote)
 	if err != nil {
 		return s, err
 	}
@@ -101,79 +104,84 @@ func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, er
 	return s, nil
 }
 
-// admit says whether a payer may start requests now. A session must be active; a
-// due one is expired, and one that has too little is paused, here.
-func (t *txn) admit(payer timmy.Account) (refusal, err error) {
+// admit says whether a payer may start requests now, and what it may draw. A session
+// must be active; a due one is expired, and one that has too little is paused, here.
+func (t *txn) admit(payer timmy.Account) (bal timmy.Balance, refusal, err error) {
 	id, ok := payer.Session()
 	if !ok {
-		return nil, nil
+		bal, err = balance(t.Tx, payer)
+		return bal, nil, err
 	}
 	s, ok, err := t.session(id)
 	if err != nil {
-		return nil, err
+		return bal, nil, err
 	}
 	if !ok {
-		return timmy.Errorf(timmy.NotFound, "Session not found"), nil
+		return bal, timmy.Errorf(timmy.NotFound, "Session not found"), nil
 	}
 	if err := t.expireIfDue(&s); err != nil {
-		return nil, err
+		return bal, nil, err
 	}
-	if err := t.settle(&s); err != nil {
-		return nil, err
-	}
-	bal, err := t.drawable(payer)
-	if err != nil {
-		return nil, err
+	if bal, err = t.settle(&s); err != nil {
+		return bal, nil, err
 	}
 	switch {
 	case s.State == timmy.SessionExpired:
-		return timmy.Errorf(timmy.Expired, "Session has expired"), nil
+		refusal = timmy.Errorf(timmy.Expired, "Session has expired")
 	case s.State == timmy.SessionAwaiting:
-		return timmy.Errorf(timmy.Conflict, "Session is in state '%s'", s.State), nil
+		refusal = timmy.Errorf(timmy.Conflict, "Session is in state '%s'", s.State)
 	case s.State == timmy.SessionPaused, bal.Available() < t.l.o.MinBalance:
-		return timmy.Errorf(timmy.Unpaid, "Insufficient balance"), nil
+		refusal = timmy.Errorf(timmy.Unpaid, "Insufficient balance")
 	}
-	return nil, nil
+	return bal, refusal, nil
 }
 
 // start claims r and reserves, or deals with the refusal.
-func (t *txn) start(r *row, refusal error, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+func (t *txn) start(r *row, bal timmy.Balance, refusal error, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	r.State, r.Since, r.Tries = timmy.StateRunning, ms(t.now), r.Tries+1
 	r.LeaseUntil = t.lease()
-	n, err := t.Exec(`UPDATE requests SET state = ?, since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = ''
-		WHERE id = ? AND state = 'queued'`, r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil, r.ID)
+	job, err := t.job(r, bal)
 	if err != nil {
 		return started{}, err
 	}
-	if n != 1 {
-		return started{}, bug("claiming %s, which is not queued", r.ID)
-	}
-	job, err := t.job(r)
-	if err != nil {
-		return started{}, err
-	}
-	if refusal != nil && timmy.CodeOf(refusal) != timmy.Unpaid { // its session is gone: nobody can be asked to pay
-		job.Lease = timmy.Lease{}
-		return started{job, true, refusal}, t.close(r, timmy.StateFailed, timmy.MessageOf(refusal))
-	}
+	gone := refusal != nil && timmy.CodeOf(refusal) != timmy.Unpaid // its session is: nobody can be asked to pay
 	if refusal == nil {
 		job.Hold, refusal = quote(job)
 	}
 	if refusal == nil {
-		refusal, err = t.hold(r, job.Hold)
+		refusal, err = t.hold(r, job)
 		if err != nil {
 			return started{}, err
 		}
+	}
+	if err := t.claim(r); err != nil {
+		return started{}, err
 	}
 	if refusal == nil {
 		return started{job: job, ok: true}, nil
 	}
 	job.Hold = timmy.Quote{}
-	if timmy.CodeOf(refusal) == timmy.Unpaid && !r.Wait {
+	switch {
+	case gone:
+		job.Lease = timmy.Lease{}
+		return started{job, true, refusal}, t.close(r, timmy.StateFailed, timmy.MessageOf(refusal))
+	case timmy.CodeOf(refusal) == timmy.Unpaid && !r.Wait:
 		job.Lease = timmy.Lease{}
 		return started{job, true, refusal}, t.close(r, timmy.StateUnpaid, timmy.MessageOf(refusal))
 	}
 	return started{job, true, refusal}, t.note(r, refusal)
+}
+
+// claim writes who runs r, and what is reserved for it.
+func (t *txn) claim(r *row) error {
+	n, err := t.Exec(`UPDATE requests SET state = ?, since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = '',
+			hold_pool = ?, hold_session = ?, hold_user = ?, hold_day = ?
+		WHERE id = ? AND state = 'queued'`, r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil,
+		r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay, r.ID)
+	if err == nil && n != 1 {
+		err = bug("claiming %s, which is not queued", r.ID)
+	}
+	return err
 }
 
 // note keeps why a request that waits is not running: the asker is told with the
@@ -184,7 +192,7 @@ func (t *txn) note(r *row, refusal error) error {
 }
 
 // job gathers what pricing needs.
-func (t *txn) job(r *row) (j timmy.Job, err error) {
+func (t *txn) job(r *row, payer timmy.Balance) (j timmy.Job, err error) {
 	j = timmy.Job{
 		Request: r.request(), Tries: int(r.Tries),
 		Lease: timmy.Lease{Request: timmy.RequestID(r.ID), Token: r.Tries, Until: when(r.LeaseUntil)},
@@ -200,34 +208,25 @@ func (t *txn) job(r *row) (j timmy.Job, err error) {
 			j.Standing.Day, j.Standing.Granted = today, 0
 		}
 	}
-	payer, err := t.drawable(r.Payer)
-	if err != nil {
-		return j, err
-	}
 	pool, err := balance(t.Tx, timmy.HousePool)
 	j.PayerMax, j.PoolMax = payer.Available(), pool.Available()
 	return j, err
 }
 
-// hold reserves a quote: the session's leg first, the rest on its owner. What is
-// not there is a refusal, after which nothing is held.
-func (t *txn) hold(r *row, q timmy.Quote) (refusal, err error) {
+// hold reserves a job's quote: the session's leg first, the rest on its owner. What
+// is not there is a refusal, after which nothing is held. r knows what is held; claim
+// writes it.
+func (t *txn) hold(r *row, j timmy.Job) (refusal, err error) {
+	q := j.Hold
 	if q.Payer < 0 || q.Pool < 0 || q.Total() > timmy.MaxMsat {
 		return nil, bug("quote of %d and %d for %s", q.Payer, q.Pool, r.ID)
 	}
-	first, second, err := t.legs(r.Payer, q.Payer)
-	if errors.Is(err, errShort) {
-		return err, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	pool, err := balance(t.Tx, timmy.HousePool)
-	if err != nil {
-		return nil, err
-	}
-	if pool.Available() < q.Pool {
+	if j.PayerMax < q.Payer || j.PoolMax < q.Pool {
 		return errShort, nil
+	}
+	first, second, err := t.legs(r.Payer, q.Payer)
+	if err != nil {
+		return nil, err
 	}
 	for _, g := range []leg{first, second, {"pool", timmy.HousePool, q.Pool}} {
 		if err := t.reserve(g.from, g.amount); err != nil {
@@ -236,11 +235,6 @@ func (t *txn) hold(r *row, q timmy.Quote) (refusal, err error) {
 	}
 	r.HoldPool, r.HoldDay = q.Pool, dayOf(t.now)
 	r.HoldSession, r.HoldUser = first.amount, second.amount
-	_, err = t.Exec(`UPDATE requests SET hold_pool = ?, hold_session = ?, hold_user = ?, hold_day = ? WHERE id = ?`,
-		r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay, r.ID)
-	if err != nil {
-		return nil, err
-	}
 	if id, ok := r.Payer.Session(); ok && r.HoldUser > 0 {
 		if _, err := t.Exec(`UPDATE sessions SET drawn = drawn + ? WHERE id = ?`, r.HoldUser, id); err != nil {
 			return nil, err
@@ -249,17 +243,9 @@ func (t *txn) hold(r *row, q timmy.Quote) (refusal, err error) {
 	return nil, t.grant(r.Asker, r.HoldDay, q.Pool)
 }
 
-// legs splits what a payer has to reserve between a session and its owner. errShort
-// if they have not so much.
+// legs splits what a payer has to reserve between a session and its owner.
 func (t *txn) legs(payer timmy.Account, amount timmy.Msat) (first, second leg, err error) {
 	first, second = leg{"session", payer, 0}, leg{"user", payer, 0}
-	bal, err := t.drawable(payer)
-	if err != nil {
-		return first, second, err
-	}
-	if bal.Available() < amount {
-		return first, second, errShort
-	}
 	id, ok := payer.Session()
 	if !ok {
 		second.amount = amount
