@@ -197,6 +197,11 @@ func (l *Ledger) Extend(ctx context.Context, lease timmy.Lease) error {
 	})
 }
 
+// leftRunning is what a dead process ran. The plus keeps SQLite from reading all
+// requests there ever were for the sake of the order.
+const leftRunning = `SELECT * FROM requests WHERE state = 'running'
+	AND (lease_until < ? OR (? = 1 AND lease_owner <> ?)) ORDER BY +seq LIMIT ?`
+
 // Recover queues again what a dead process had under lease, releasing its holds,
 // and says how many that were. On SQLite, whose file has one tower (the lock on the
 // data directory), any lease of another process is a dead one's; elsewhere only
@@ -206,8 +211,7 @@ func (l *Ledger) Recover(ctx context.Context) (n int, err error) {
 	err = l.write(ctx, failpoint.LedgerRecover, func(t *txn) error {
 		n = 0
 		var rows []row
-		err := t.Select(&rows, `SELECT * FROM requests WHERE state = 'running'
-			AND (lease_until < ? OR (? = 1 AND lease_owner <> ?)) ORDER BY seq LIMIT ?`,
+		err := t.Select(&rows, leftRunning,
 			ms(l.leaseClock(t)), bit(t.oneProcess()), l.boot, maxSweep)
 		if err != nil {
 			return err

@@ -328,14 +328,18 @@ func (l *Ledger) Invoice(ctx context.Context, h timmy.Hash) (s timmy.InvoiceStat
 	return s, nil
 }
 
+// lapsed is what waits for an invoice that nobody can pay any more; the plus as in
+// leftRunning.
+const lapsed = `SELECT * FROM requests WHERE state = 'parked'
+	AND EXISTS (SELECT 1 FROM invoices WHERE ref = requests.invoice AND expires <= ?) ORDER BY +seq LIMIT ?`
+
 // Lapse closes, with a parcel, what waits for an invoice that has expired, and
 // says how many that were.
 func (l *Ledger) Lapse(ctx context.Context, now time.Time) (n int, err error) {
 	err = l.write(ctx, failpoint.LedgerLapse, func(t *txn) error {
 		n = 0
 		var rows []row
-		err := t.Select(&rows, `SELECT * FROM requests WHERE state = 'parked'
-			AND EXISTS (SELECT 1 FROM invoices WHERE ref = requests.invoice AND expires <= ?) ORDER BY seq LIMIT ?`, ms(now), maxSweep)
+		err := t.Select(&rows, lapsed, ms(now), maxSweep)
 		if err != nil {
 			return err
 		}

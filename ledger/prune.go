@@ -10,6 +10,10 @@ import (
 // Pruned says how many rows went.
 type Pruned struct{ Idem, Seen, Parcels, Sessions int64 }
 
+// neverPaid is the sessions that never got money.
+const neverPaid = `SELECT id FROM sessions WHERE state = 'expired' AND bearer = 0 AND expires < ?
+	AND NOT EXISTS (SELECT 1 FROM accounts WHERE name = 'session:' || sessions.id) ORDER BY expires LIMIT ?`
+
 // Prune deletes what is over: old Idempotency-Keys, used-up replay ids, parcels
 // delivered long ago, and sessions that never got money. Books are never pruned.
 // One call takes at most a thousand rows of each.
@@ -30,9 +34,7 @@ func (l *Ledger) Prune(ctx context.Context, now time.Time) (Pruned, error) {
 			ms(now.Add(-keepDelivered)), maxSweep); err != nil {
 			return err
 		}
-		p.Sessions, err = t.Exec(`DELETE FROM sessions WHERE id IN (
-				SELECT id FROM sessions WHERE state = 'expired' AND bearer = 0 AND expires < ?
-				AND NOT EXISTS (SELECT 1 FROM accounts WHERE name = 'session:' || sessions.id) ORDER BY expires LIMIT ?)`,
+		p.Sessions, err = t.Exec(`DELETE FROM sessions WHERE id IN (`+neverPaid+`)`,
 			ms(now.Add(-keepUnpaidSession)), maxSweep)
 		return err
 	})

@@ -223,6 +223,9 @@ func (s Sessions) Open(ctx context.Context, id string, owner timmy.PubKey, from 
 	return s.Session(ctx, id)
 }
 
+// moveOn keeps links one step long, however often a remainder moves.
+const moveOn = `UPDATE sessions SET moved_to = ? WHERE (moved_to = ? AND moved_to <> '') OR id = ?`
+
 func (t *txn) moveInto(id, from string) error {
 	old, ok, err := t.session(from)
 	if err != nil {
@@ -234,8 +237,7 @@ func (t *txn) moveInto(id, from string) error {
 	case old.Owner != "":
 		return timmy.Errorf(timmy.Conflict, "the remainder of a bound session goes to its owner")
 	}
-	// Links are kept one step long, however often a remainder moves.
-	if _, err := t.Exec(`UPDATE sessions SET moved_to = ? WHERE moved_to = ? OR id = ?`, id, from, from); err != nil {
+	if _, err := t.Exec(moveOn, id, from, from); err != nil {
 		return err
 	}
 	if old.State == timmy.SessionExpired {

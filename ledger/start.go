@@ -53,11 +53,15 @@ type started struct {
 	refusal error
 }
 
+// nextQueued is the oldest command, or else the oldest request of those who have a
+// place.
+const nextQueued = `SELECT * FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
+		SELECT who FROM requests WHERE state = 'running' AND command = 0 GROUP BY who HAVING COUNT(*) >= ?))
+	ORDER BY command DESC, seq LIMIT 1`
+
 func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	var r row
-	query := `SELECT * FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
-			SELECT who FROM requests WHERE state = 'running' AND command = 0 GROUP BY who HAVING COUNT(*) >= ?))
-		ORDER BY command DESC, seq LIMIT 1`
+	query := nextQueued
 	if !t.oneProcess() {
 		query += ` FOR UPDATE SKIP LOCKED`
 	}
