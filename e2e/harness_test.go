@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,13 @@ func TestMain(m *testing.M) {
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+const (
+	lowestPort     = 12000
+	ephemeralPorts = 32768 // ip_local_port_range
+)
+
+var portsGiven atomic.Uint32
 
 // tower is one tower process and what it takes to start it again.
 type tower struct {
@@ -73,14 +81,20 @@ func newTower(t testing.TB, env ...string) *tower {
 	return tw
 }
 
+// freePort is below the range that outgoing connections take their ports from, and
+// given once: while a tower is killed nobody listens on its port, and it must still be
+// there when the tower starts again.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := lowestPort + (int(portsGiven.Add(1))+64*os.Getpid())%(ephemeralPorts-lowestPort)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 func (tw *tower) http() string  { return fmt.Sprintf("http://127.0.0.1:%d", tw.port) }

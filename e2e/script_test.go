@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 			// payline FILE pays the first invoice that appears in a file.
 			"payline": func(ts *testscript.TestScript, _ bool, args []string) {
 				line := regexp.MustCompile(`lnbcrt[0-9a-z]+`)
-				for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 					text, err := os.ReadFile(ts.MkAbs(args[0]))
 					if bolt11 := line.FindString(string(text)); err == nil && bolt11 != "" {
 						ts.Check(ts.Exec("timmy", "pay", bolt11))

@@ -25,6 +25,9 @@ type Own interface {
 	Query(ctx context.Context, f nostr.Filter) ([]*nostr.Event, error)
 }
 
+// TopUp makes an invoice that fills an account. An error leaves the invoice out.
+type TopUp func(context.Context, timmy.Account) (timmy.Invoice, error)
+
 // CourierConfig is what a [Courier] needs.
 type CourierConfig struct {
 	Key        nip.Key
@@ -32,6 +35,7 @@ type CourierConfig struct {
 	Own        Own
 	Client     *Client // nil: the own relay alone
 	Texts      TextConfig
+	TopUp      TopUp           // nil: who runs low is told to ask for an invoice
 	OwnURL     string          // the own relay as others write it: never called as a foreign one
 	Indexers   []string        // relays that keep everybody's relay lists; asked when the own one has none, and told ours
 	Inboxes    []string        // relays where the tower takes messages besides its own: told of its lists

@@ -111,13 +111,37 @@ func (c *Courier) compose(ctx context.Context, p timmy.Parcel) ([]*nostr.Event, 
 	text := ""
 	switch {
 	case p.Reply != nil:
-		text = c.cfg.Texts.Reply(*p.Reply, back.Scheme, now)
+		text = c.cfg.Texts.Reply(c.withTopUp(ctx, *p.Reply), back.Scheme, now)
 	case p.Paid != nil:
 		text = c.cfg.Texts.Notice(*p.Paid)
 	default:
 		text = c.cfg.Texts.Alert(p.Alert)
 	}
 	return c.letters(ctx, p, back, text)
+}
+
+// withTopUp adds an invoice to the answer with which a balance runs low. The answer
+// does not depend on it, and waits for a slow wallet a short time only.
+func (c *Courier) withTopUp(ctx context.Context, r timmy.Reply) timmy.Reply {
+	if c.cfg.TopUp == nil || !c.cfg.Texts.RunsLow(r) {
+		return r
+	}
+	made := make(chan *timmy.Invoice, 1)
+	c.wg.Go(func() {
+		inv, err := c.cfg.TopUp(ctx, r.Payer)
+		if err != nil {
+			c.cfg.Log.Warn("making an invoice for a low balance", "error", err)
+			made <- nil
+			return
+		}
+		made <- &inv
+	})
+	select {
+	case r.Invoice = <-made:
+	case <-time.After(courierTopUp):
+	case <-ctx.Done():
+	}
+	return r
 }
 
 // letters seals the parts of a text side by side. Each is dated a second after

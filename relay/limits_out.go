@@ -29,6 +29,7 @@ const (
 	courierLookup     = 4 * time.Second    // for asking the indexers where somebody reads
 	courierLookups    = 4096               // keys whose look-up is remembered
 	courierLookupKeep = 10 * time.Minute   // how long it is remembered, found or not
+	courierTopUp      = 3 * time.Second    // for the invoice under an answer
 	courierProgress   = 4096               // parcels whose accepted relays are remembered
 )
 

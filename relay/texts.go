@@ -31,29 +31,26 @@ const demoLine = "demo: no real sats"
 // nip04Line tells who writes over NIP-04 what it does not hide.
 const nip04Line = "This chat uses old-style messages (NIP-04): relays can see who writes to whom and when. An app with NIP-17 messages hides that."
 
+// about is said in the greeting and, by the tower itself, in the answer to /help.
+const about = "an AI you pay per question in sats."
+
 // Reply is the text of a reply (people's words for an outcome), in plain text as
 // kind 14 asks. The answer to a command is the tower's own words, verbatim.
 // Whatever a model wrote is defanged: a payable string in it must not become a
 // payment card in our chat. now is for the minutes that an invoice has left.
 func (t TextConfig) Reply(r timmy.Reply, scheme nip.Scheme, now time.Time) string {
-	if r.Command {
-		return r.Outcome.Text
-	}
-	var blocks []string
-	if r.First && r.Tries <= 1 { // a bill has said hello already
-		blocks = append(blocks, t.greeting())
-		if scheme == nip.NIP04 {
-			blocks = append(blocks, nip04Line)
-		}
-	}
-	switch o := r.Outcome; o.State {
-	case timmy.StateParked:
+	blocks := t.hello(r, scheme)
+	switch o := r.Outcome; {
+	case r.Command:
+		blocks = append(blocks, o.Text)
+	case o.State == timmy.StateParked:
 		blocks = append(blocks, t.ask(r, now)...)
-	case timmy.StateComplete:
-		blocks = append(blocks, modelText(o.Text), t.footer(r)+t.low(r))
-	case timmy.StateRejected:
+	case o.State == timmy.StateComplete:
+		blocks = append(blocks, modelText(o.Text), t.footer(r))
+		blocks = append(blocks, t.low(r, now)...)
+	case o.State == timmy.StateRejected:
 		blocks = append(blocks, rejection(o.Reason), t.footer(r))
-	case timmy.StateUnpaid:
+	case o.State == timmy.StateUnpaid:
 		blocks = append(blocks, lapsed(o.Reason)+" "+requestTag(r), t.demo())
 	default:
 		blocks = append(blocks, failure(o.Reason)+" You were not charged. "+requestTag(r))
@@ -73,9 +70,21 @@ func (t TextConfig) Notice(n timmy.Notice) string {
 // Alert is the text for operators.
 func (t TextConfig) Alert(what string) string { return "⚠ " + cmp.Or(t.Name, "Timmy") + ": " + what }
 
+// hello opens the first text that a key gets. A bill has said it already, and /help
+// says it itself.
+func (t TextConfig) hello(r timmy.Reply, scheme nip.Scheme) []string {
+	switch {
+	case !r.First, r.Tries > 1, r.Command && strings.Contains(r.Outcome.Text, about):
+		return nil
+	case scheme == nip.NIP04:
+		return []string{t.greeting(), nip04Line}
+	}
+	return []string{t.greeting()}
+}
+
 // greeting is what somebody sees above the first reply.
 func (t TextConfig) greeting() string {
-	s := "Hi! I'm " + cmp.Or(t.Name, "Timmy") + ", an AI you pay per question in sats."
+	s := "Hi! I'm " + cmp.Or(t.Name, "Timmy") + ", " + about
 	if t.Typical != nil {
 		if price := t.Typical(); price != "" {
 			s += " A typical answer costs " + price + "."
@@ -138,20 +147,34 @@ func (t TextConfig) footer(r timmy.Reply) string {
 	return s
 }
 
-// low says, with the answer after which it is so, that the balance runs out: once
-// each time, and not under every answer that follows.
-func (t TextConfig) low(r timmy.Reply) string {
-	if t.Low == nil || r.Outcome.Cost.Charged == 0 {
-		return ""
+// RunsLow reports whether the balance runs out with this answer: true once each
+// time, and not for every answer that follows.
+func (t TextConfig) RunsLow(r timmy.Reply) bool {
+	if t.Low == nil || r.Command || r.Outcome.State != timmy.StateComplete || r.Outcome.Cost.Charged == 0 {
+		return false
 	}
-	if below := t.Low(); r.Balance >= below || r.Balance+r.Outcome.Cost.Charged < below {
-		return ""
+	below := t.Low()
+	return r.Balance < below && r.Balance+r.Outcome.Cost.Charged >= below
+}
+
+// low says so, with an invoice where one could be made.
+func (t TextConfig) low(r timmy.Reply, now time.Time) []string {
+	switch {
+	case !t.RunsLow(r):
+		return nil
+	case r.Invoice != nil:
+		inv := r.Invoice
+		return []string{
+			fmt.Sprintf("Your balance runs low. This invoice adds %s:", inSats(inv.Amount.CeilSat().Sats())),
+			inv.Bolt11,
+			t.otherWays(inv) + "Expires in " + inMinutes(inv.Expires.Sub(now)) + ".",
+		}
 	}
-	s := "\nYour balance runs low. Send /topup for an invoice"
+	s := "Your balance runs low. Send /topup for an invoice"
 	if t.Address != "" {
 		s += ", or zap me ⚡ " + t.Address
 	}
-	return s + "."
+	return []string{s + "."}
 }
 
 func (t TextConfig) demo() string {

@@ -27,6 +27,7 @@ func TestTexts(t *testing.T) {
 		return r
 	}
 	first := func(r *timmy.Reply) { r.First = true }
+	command := func(r *timmy.Reply) { r.Command = true }
 	parked := func(r *timmy.Reply) { r.Invoice, r.Balance = inv, 0 }
 	for _, tc := range []struct {
 		name   string
@@ -50,8 +51,11 @@ func TestTexts(t *testing.T) {
 		{"failed", plain, reply(timmy.Outcome{State: timmy.StateFailed}), nip.NIP17, "Sorry, the model failed. You were not charged. #req 7f3a"},
 		{"failed, said", plain, reply(timmy.Outcome{State: timmy.StateFailed, Reason: "The model did not answer in time."}), nip.NIP17, "Sorry, the model did not answer in time. You were not charged. #req 7f3a"},
 		{"stopped", plain, reply(timmy.Outcome{State: timmy.StateFailed, Reason: "Stopped."}), nip.NIP17, "Stopped. You were not charged. #req 7f3a"},
-		{"command", full, reply(timmy.Outcome{State: timmy.StateComplete, Text: "pay this:\n\n" + testBolt11}, first, func(r *timmy.Reply) { r.Command = true }), nip.NIP17, "pay this:\n\n" + testBolt11},
-		{"balance falls low", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42", Cost: timmy.Cost{Charged: 22_000}}), nip.NIP17, "42\n\n— 22 sats · 78 left · #req 7f3a\nYour balance runs low. Send /topup for an invoice, or zap me ⚡ ada@tower.example."},
+		{"command", full, reply(timmy.Outcome{State: timmy.StateComplete, Text: "pay this:\n\n" + testBolt11}, first, command), nip.NIP17, "Hi! I'm Ada, an AI you pay per question in sats. A typical answer costs 8–40 sats.\nYou have 3 free questions today. Just ask, or send /help.\n\npay this:\n\n" + testBolt11},
+		{"a later command", full, reply(timmy.Outcome{State: timmy.StateComplete, Text: "pay this:\n\n" + testBolt11}, command), nip.NIP17, "pay this:\n\n" + testBolt11},
+		{"first, /help", full, reply(timmy.Outcome{State: timmy.StateComplete, Text: "I'm Ada, an AI you pay per question in sats. Just ask."}, first, command), nip.NIP04, "I'm Ada, an AI you pay per question in sats. Just ask."},
+		{"balance falls low", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42", Cost: timmy.Cost{Charged: 22_000}}), nip.NIP17, "42\n\n— 22 sats · 78 left · #req 7f3a\n\nYour balance runs low. Send /topup for an invoice, or zap me ⚡ ada@tower.example."},
+		{"balance falls low, with an invoice", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42", Cost: timmy.Cost{Charged: 22_000}}, func(r *timmy.Reply) { r.Invoice = inv }), nip.NIP17, "42\n\n— 22 sats · 78 left · #req 7f3a\n\nYour balance runs low. This invoice adds 100 sats:\n\n" + testBolt11 + "\n\nOr zap me ⚡ ada@tower.example\nExpires in 60 min."},
 		{"balance was low before", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42", Cost: timmy.Cost{Charged: 1_000}}), nip.NIP17, "42\n\n— 1 sat · 78 left · #req 7f3a"},
 		{"free and low", low, reply(timmy.Outcome{State: timmy.StateComplete, Text: "42"}), nip.NIP17, "42\n\n— free · 78 left · #req 7f3a"},
 		{"an invoice by the model", plain, reply(timmy.Outcome{State: timmy.StateComplete, Text: testBolt11}), nip.NIP17, "ln\u200bbcrt1u1p5abcdefghjk0123456789\n\n— free · 78 left · #req 7f3a"},

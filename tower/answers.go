@@ -122,10 +122,7 @@ func (d *Desk) topUp(ctx context.Context, j timmy.Job, args []string) (string, e
 	if err != nil {
 		return "", err
 	}
-	inv, err := d.cfg.Till.Invoice(ctx, timmy.TopUp{
-		Account: timmy.UserAccount(j.From), Purpose: timmy.ForPay, Amount: amount,
-		Memo: d.cfg.Texts.name() + " top-up",
-	})
+	inv, err := d.topUpInvoice(ctx, timmy.UserAccount(j.From), amount)
 	if err != nil {
 		return "", err
 	}
@@ -140,6 +137,23 @@ func (d *Desk) topUp(ctx context.Context, j timmy.Job, args []string) (string, e
 	fmt.Fprintf(&b, "It can be paid for %s.", minutes(inv.Expires.Sub(d.cfg.Now())))
 	b.WriteString(d.demo())
 	return b.String(), nil
+}
+
+// TopUp makes the invoice of /topup for an account, of the usual amount.
+// Unavailable: the tower takes no money, or its wallet is away.
+func (d *Desk) TopUp(ctx context.Context, a timmy.Account) (timmy.Invoice, error) {
+	if d.cfg.Till == nil {
+		return timmy.Invoice{}, timmy.Errorf(timmy.Unavailable, "This tower takes no money.")
+	}
+	amount, err := d.topUpAmount(nil)
+	if err != nil {
+		return timmy.Invoice{}, err
+	}
+	return d.topUpInvoice(ctx, a, amount)
+}
+
+func (d *Desk) topUpInvoice(ctx context.Context, a timmy.Account, amount timmy.Msat) (timmy.Invoice, error) {
+	return d.cfg.Till.Invoice(ctx, timmy.TopUp{Account: a, Purpose: timmy.ForPay, Amount: amount, Memo: d.cfg.Texts.name() + " top-up"})
 }
 
 func (d *Desk) claimCode(ctx context.Context, j timmy.Job, _ []string) (string, error) {

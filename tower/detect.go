@@ -27,6 +27,7 @@ func (t *Till) Run(ctx context.Context) error {
 	}
 	all.Go(func() { t.poll(ctx) })
 	all.Go(func() { t.passes(ctx) })
+	all.Go(func() { t.every(ctx, probeAfter/2, func() error { return t.probe(ctx) }) })
 	all.Go(func() {
 		t.every(ctx, lapseEvery, func() error {
 			_, err := t.cfg.Invoices.Lapse(ctx, t.cfg.Now())

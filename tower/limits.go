@@ -74,6 +74,9 @@ const (
 	// listTime bounds the full pass's one question.
 	listTime = 2 * time.Minute
 
+	// probeAfter is how long a wallet may go unasked on a quiet tower.
+	probeAfter = 2 * time.Minute
+
 	// pollTick is how often due invoices are looked for.
 	pollTick = time.Second
 	// openEvery is how often the open invoices are read again: those of other

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ type TillConfig struct {
 	Invoices Invoices
 	Wallet   Wallet             // push is used when it is a [Watcher] too
 	Expiry   time.Duration      // of invoices that name none; 0: one hour
-	Poll     []time.Duration    // the pauses between two looks at one invoice, the last one repeated; nil: 2, 5, 10, 30, 60 s
+	Poll     []time.Duration    // the pauses between two looks at one invoice, the last one repeated; nil: 2 s, 5 s, each 10 s for two minutes, 30 s, a minute
 	Alert    func(alert string) // told of money that could not be credited; may be nil, must not block
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -34,6 +35,7 @@ type Till struct {
 	seen    map[timmy.Hash]struct{} // payments that need no second report from a full pass
 	alerted map[timmy.Hash]struct{} // alerts are given once
 	away    time.Time               // since when the wallet answers nothing; zero: it answers
+	asked   time.Time               // when the wallet was last asked anything
 
 	listed atomic.Bool // the wallet has listed payments once
 
@@ -48,7 +50,7 @@ func NewTill(cfg TillConfig) *Till {
 		cfg.Expiry = invoiceExpiry
 	}
 	if len(cfg.Poll) == 0 {
-		cfg.Poll = []time.Duration{2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute}
+		cfg.Poll = defaultPoll()
 	}
 	if cfg.Alert == nil {
 		cfg.Alert = func(string) {}
@@ -187,6 +189,7 @@ func (t *Till) heard(err error) {
 	answers := err == nil || code != timmy.Internal && code != timmy.Unavailable
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.asked = t.cfg.Now()
 	switch {
 	case answers:
 		t.away = time.Time{}
@@ -195,8 +198,33 @@ func (t *Till) heard(err error) {
 	}
 }
 
+// defaultPoll is close while somebody who was just shown an invoice looks on, for a
+// wallet whose push is dead.
+func defaultPoll() []time.Duration {
+	pauses := slices.Repeat([]time.Duration{10 * time.Second}, 12)
+	return slices.Concat([]time.Duration{2 * time.Second, 5 * time.Second}, pauses, []time.Duration{30 * time.Second, time.Minute})
+}
+
+// probe asks a wallet that nobody has asked anything for a while: on a quiet tower a
+// dead one would otherwise be found by the next customer.
+func (t *Till) probe(ctx context.Context) error {
+	t.mu.Lock()
+	quiet := t.cfg.Now().Sub(t.asked) >= probeAfter
+	t.mu.Unlock()
+	if !quiet {
+		return nil
+	}
+	call, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	_, err := t.cfg.Wallet.Lookup(call, timmy.Hash{1}) // nobody's: NotFound is an answer
+	if ctx.Err() == nil {
+		t.heard(err)
+	}
+	return nil
+}
+
 // WalletAway says since when every call of the wallet has failed; zero: the last one
-// was answered, or there was none.
+// was answered, or there was none yet. It is asked each few minutes at least.
 func (t *Till) WalletAway() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()

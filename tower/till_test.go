@@ -145,7 +145,7 @@ func TestPollingSlowsDownAndEnds(t *testing.T) {
 			}
 			time.Sleep(50 * time.Second)
 			synctest.Wait()
-			if n := wallet.asked(inv.Hash); n < 4 || n > 5 { // at 2, 7, 17, 47 s
+			if n := wallet.asked(inv.Hash); n < 5 || n > 6 { // at 2, 7, 17, 27, 37, 47 s
 				t.Errorf("asked %d times in 50 s", n)
 			}
 			time.Sleep(26 * time.Hour)
@@ -154,7 +154,7 @@ func TestPollingSlowsDownAndEnds(t *testing.T) {
 			book.mu.Unlock()
 			time.Sleep(time.Minute)
 			n := wallet.asked(inv.Hash)
-			if n > 60+4+24*12+10 {
+			if n > 60+15+24*12+10 {
 				t.Errorf("asked %d times", n)
 			}
 			time.Sleep(time.Hour)
@@ -286,4 +286,27 @@ func TestOneInvoiceIsCheckedNow(t *testing.T) {
 	if b := book.balance(timmy.UserAccount(alice)); b.Posted != inv.Amount {
 		t.Errorf("credited %v", b.Posted)
 	}
+}
+
+// Excludes a tower that learns from its next customer that its wallet is dead, and
+// one that does not learn that it is back.
+func TestAQuietTowerHearsOfADeadWallet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wallet := newWallet()
+		runTill(t, TillConfig{Invoices: newBook(), Wallet: wallet}, func(t *testing.T, till *Till) {
+			dead := func(is bool) {
+				wallet.mu.Lock()
+				wallet.noLookup = is
+				wallet.mu.Unlock()
+				time.Sleep(2 * probeAfter)
+				synctest.Wait()
+				if away := !till.WalletAway().IsZero(); away != is {
+					t.Errorf("dead %v, known %v", is, away)
+				}
+			}
+			dead(false)
+			dead(true)
+			dead(false)
+		})
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,11 +35,15 @@ func payCommand(env Env) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		Example: "  timmy pay lnbcrt1u1p…",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			bolt11, err := invoiceArg(args[0])
+			if err != nil {
+				return err
+			}
 			c, err := loadSettings(env, cmd)
 			if err != nil {
 				return err
 			}
-			paid, err := pay(cmd.Context(), env, c, payOrder{Bolt11: args[0], Amount: timmy.FromSats(sats)})
+			paid, err := pay(cmd.Context(), env, c, payOrder{Bolt11: bolt11, Amount: timmy.FromSats(sats)})
 			if err != nil {
 				return err
 			}
@@ -50,6 +55,19 @@ func payCommand(env Env) *cobra.Command {
 	addSettingFlags(cmd)
 	cmd.Flags().Int64Var(&sats, "sats", 0, "pay this much instead of what is asked")
 	return cmd
+}
+
+// invoiceArg accepts an invoice as people paste it: in either case, also as a
+// lightning: link. What is none, or mistyped, is wrong usage.
+func invoiceArg(arg string) (string, error) {
+	bolt11 := strings.TrimSpace(arg)
+	if scheme, rest, ok := strings.Cut(bolt11, ":"); ok && strings.EqualFold(scheme, "lightning") {
+		bolt11 = rest
+	}
+	if _, err := wallet.Decode(bolt11); err != nil {
+		return "", usageError(fmt.Errorf("want a Lightning invoice (lnbc…): %w", err))
+	}
+	return bolt11, nil
 }
 
 // pay asks the running tower; if none runs it settles the invoice in the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func (c *Config) where(f *field) string {
 
 // error names the setting by its variable, whatever layer it came from.
 func (f *field) error(where string, err error) error {
-	if where == "" {
+	if where == "" || errors.Is(err, errNeeded) { // what is missing comes from nowhere
 		return fmt.Errorf("%s: %w", f.Env, err)
 	}
 	return fmt.Errorf("%s: %w (%s)", f.Env, err, where)

@@ -144,7 +144,7 @@ func (p *parts) buildRelay(context.Context) (err error) {
 		return err
 	}
 	p.courier = relay.NewCourier(relay.CourierConfig{
-		Key: p.key, Outbox: p.book, Own: p.relay, Client: p.client, Texts: relayTexts(c, p.rates.Rate, p.desk.FreeForNew),
+		Key: p.key, Outbox: p.book, Own: p.relay, Client: p.client, Texts: relayTexts(c, p.rates.Rate, p.desk.FreeForNew), TopUp: p.desk.TopUp,
 		OwnURL: c.RelayURL, Indexers: c.Relay.Indexers, Inboxes: c.Relay.InboxRelays, CopyToSelf: c.Relay.CopyToSelf,
 		Wake: p.book.Parcels(), Rand: p.env.Rand, Now: p.env.Now, Log: p.log,
 	})
