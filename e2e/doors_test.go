@@ -32,7 +32,7 @@ func newDoorAsker(t *testing.T, tw *tower) *asker {
 	return who
 }
 
-var balanceLine = regexp.MustCompile(`(\d+) sats?`)
+var balanceLine = regexp.MustCompile(`(?m)^Balance: (\d+) sats?`)
 
 // reply waits for the message that is no bill, in answer to text.
 func (a *asker) reply(text string) string {

@@ -14,7 +14,7 @@ const section = (bolt11, name) => decode(bolt11).sections.find((s) => s.name ===
 async function balance(relay, me, inbox) {
   const asked = await say17(relay, me, '/balance')
   const m = await until(() => inbox.find((r) => r.tags.some((t) => t[0] === 'e' && t[1] === asked.id)), 'the balance')
-  return Number(/(\d+) sats/.exec(m.content)[1])
+  return Number(/^Balance: (\d+) sats?/m.exec(m.content)[1])
 }
 
 run(async () => {
