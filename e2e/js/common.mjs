@@ -62,8 +62,14 @@ export function inbox17(relay, who) {
   return got
 }
 
+const said = new Set()
+
+// say17 sends a message that was not sent before: the same text in the same second
+// is the same message, and is answered once.
 export async function say17(relay, who, text) {
-  const rumor = nip59.createRumor({ kind: 14, created_at: now(), tags: [['p', env.tower]], content: text }, who.sk)
+  const write = () => nip59.createRumor({ kind: 14, created_at: now(), tags: [['p', env.tower]], content: text }, who.sk)
+  const rumor = await until(() => [write()].find((r) => !said.has(r.id)), 'the next second')
+  said.add(rumor.id)
   const wrap = nip59.createWrap(nip59.createSeal(rumor, who.sk, env.tower), env.tower)
   await relay.publish(wrap)
   return { wrap, id: rumor.id }
