@@ -151,7 +151,8 @@ func TestDocumentedSessionAPI(t *testing.T) {
 	a.call(401, "POST", "/sessions", `{"amount_sats":500}`, "X-Nostr-Token", "rubbish")
 	a.call(404, "GET", "/sessions/6a0f6f0e-0000-4000-8000-000000000000", "")
 
-	created := a.call(201, "POST", "/sessions", `{"amount_sats":"500"}`)
+	// What khatru would take for a call of the relay's management (threat F10).
+	created := a.call(201, "POST", "/sessions", `{"amount_sats":"500"}`, "Content-Type", "application/nostr+json+rpc")
 	id, invoice := created.str("sessionId"), created.obj("invoice")
 	if created.str("state") != "awaiting_payment" || created.str("trust_tier") != "anonymous" || invoice.num("amountSats") != 500 {
 		t.Fatalf("created: %s", created.raw)

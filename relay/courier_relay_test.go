@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -72,5 +73,29 @@ func TestADirectMessageIsAnswered(t *testing.T) {
 	cancel()
 	if err := <-listening; !errors.Is(err, context.Canceled) {
 		t.Errorf("Subscribe ended with %v", err)
+	}
+}
+
+// TestWhatGetsNoAnswerGetsNoOK: who writes too fast is told at once, by the relay's
+// word for it, and may send the same message again a minute later.
+func TestWhatGetsNoAnswerGetsNoOK(t *testing.T) {
+	tower, asker, desk, clock := newKey(t), newKey(t), &memDesk{}, &clock{at: time.Now().Truncate(time.Minute)}
+	site := newSite(t, func(c *Config) {
+		c.Self = tower.Public()
+		c.Inbox = NewInbox(InboxConfig{Key: tower, Desk: desk, Now: clock.now})
+	})
+	p := site.dial(t)
+	for i := range inboxPeerRate {
+		p.mustPublish(letterTo(t, asker, tower, nip.NIP17, fmt.Sprint(i), clock.now()))
+	}
+	last := letterTo(t, asker, tower, nip.NIP17, "one more", clock.now())
+	if ok, why := p.publish(last); ok || why != "rate-limited: too many messages in a minute, send it again in the next" {
+		t.Fatalf("%v %s", ok, why)
+	}
+	p.mustPublish(letterTo(t, newKey(t), tower, nip.NIP17, "somebody else", clock.now()))
+	clock.advance(time.Minute)
+	p.mustPublish(last)
+	if n := len(desk.taken()); n != inboxPeerRate+2 {
+		t.Errorf("%d requests", n)
 	}
 }

@@ -148,7 +148,10 @@ func (g *Gatherer) take(ctx context.Context, ev *nostr.Event) error {
 	if g.seen.has(ev.ID) {
 		return nil
 	}
-	if err := g.cfg.Inbox.Accept(ctx, ev); err != nil {
+	switch err := g.cfg.Inbox.Accept(ctx, ev); {
+	case errors.Is(err, errPeerRate):
+		return nil // who fills our inbox elsewhere must not keep us from what others sent there
+	case err != nil:
 		if ctx.Err() == nil {
 			g.failed.Add(1)
 			g.cfg.Log.Error("a message from another relay could not be accepted", "err", err)

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -134,4 +135,25 @@ func TestWhatTheInboxCannotTakeIsReadAgain(t *testing.T) {
 		}
 		return len(g.desk.taken()) == 1
 	})
+}
+
+// TestAFloodElsewhereHoldsNobodyUp: one key fills our inbox on a foreign relay; what
+// others left there is read all the same.
+func TestAFloodElsewhereHoldsNobodyUp(t *testing.T) {
+	tower, bot, asker, other := newKey(t), newKey(t), newKey(t), newSite(t)
+	g := newGathering(t, tower, other.url)
+	now := &clock{at: time.Now()}
+	g.cfg.Inbox = NewInbox(InboxConfig{Key: tower, Desk: g.desk, Now: now.now})
+	leave := func(from nip.Key, text string, age time.Duration) {
+		rumor := &nostr.Event{Kind: 14, CreatedAt: nostr.Now(), Content: text, Tags: nostr.Tags{{"p", tower.Public().String()}}}
+		if err := other.store.SaveEvent(t.Context(), rewrapAt(t, time.Now().Add(-age), from, tower, rumor)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(asker, "before the flood", 3*time.Hour)
+	for i := range inboxPeerRate + 5 {
+		leave(bot, fmt.Sprint(i), 2*time.Hour)
+	}
+	leave(asker, "behind it", time.Hour)
+	g.run(t, "all but the flood", func() bool { return len(g.desk.taken()) == inboxPeerRate+2 })
 }

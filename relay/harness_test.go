@@ -25,12 +25,16 @@ const testURL = "wss://relay.example/nostr"
 // clock is a time that a test may move.
 type clock struct {
 	mu  sync.Mutex
+	at  time.Time // where it stands still; zero: it goes
 	off time.Duration
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.at.IsZero() {
+		return c.at.Add(c.off)
+	}
 	return time.Now().Add(c.off)
 }
 

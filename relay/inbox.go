@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,10 @@ const (
 // key in a minute. The others are nip's.
 const dropRate nip.Drop = "rate"
 
+// errPeerRate is how a relay client learns of it: a message that gets no answer
+// must not have an OK.
+var errPeerRate = timmy.Errorf(timmy.Limited, "too many messages in a minute, send it again in the next")
+
 // InboxConfig is what an [Inbox] needs.
 type InboxConfig struct {
 	Key     nip.Key
@@ -43,7 +48,8 @@ type InboxConfig struct {
 
 // Inbox turns direct messages for the tower into requests. What is not a message
 // to us is dropped in silence, with a count: an answer would tell a stranger what
-// we could decrypt.
+// we could decrypt. Only a key that writes too fast is told so: it could have
+// known, and may send the same message again.
 type Inbox struct {
 	cfg     InboxConfig
 	workers chan struct{}
@@ -74,7 +80,7 @@ func NewInbox(cfg InboxConfig) *Inbox {
 	}
 	return &Inbox{
 		cfg: cfg, workers: make(chan struct{}, cfg.Workers),
-		peers: &peerRate{counts: make(map[timmy.PubKey]int)}, dropped: make(map[string]int64),
+		peers: &peerRate{sent: make(map[timmy.PubKey][]string)}, dropped: make(map[string]int64),
 	}
 }
 
@@ -100,6 +106,9 @@ func (i *Inbox) Accept(ctx context.Context, ev *nostr.Event) error {
 	now := i.cfg.Now()
 	if reason := i.refuse(m, now); reason != "" {
 		i.drop(reason)
+		if reason == dropRate {
+			return errPeerRate
+		}
 		return nil
 	}
 	r, err := request(m)
@@ -146,7 +155,7 @@ func (i *Inbox) refuse(m nip.Message, now time.Time) nip.Drop {
 		return nip.DropOld
 	case m.At.After(now.Add(inboxMaxFuture)):
 		return nip.DropFuture
-	case !i.peers.allow(m.From, now):
+	case !i.peers.allow(m.From, m.ID, now):
 		return dropRate
 	}
 	return ""
@@ -198,24 +207,28 @@ func question(m nip.Message) (text string, command bool) {
 	return m.Text, false
 }
 
-// peerRate counts messages by sender within the running minute.
+// peerRate counts messages by sender within the running minute. One that comes again,
+// by way of another relay or because its sender was not told, counts once.
 type peerRate struct {
 	mu     sync.Mutex
 	minute int64
-	counts map[timmy.PubKey]int
+	sent   map[timmy.PubKey][]string // ids
 }
 
-func (p *peerRate) allow(k timmy.PubKey, now time.Time) bool {
+func (p *peerRate) allow(k timmy.PubKey, id string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if m := now.Unix() / 60; m != p.minute {
 		p.minute = m
-		clear(p.counts)
+		clear(p.sent)
 	}
-	n, known := p.counts[k]
-	if n >= inboxPeerRate || (!known && len(p.counts) >= inboxPeers) {
+	ids, known := p.sent[k]
+	if slices.Contains(ids, id) {
+		return true
+	}
+	if len(ids) >= inboxPeerRate || (!known && len(p.sent) >= inboxPeers) {
 		return false
 	}
-	p.counts[k] = n + 1
+	p.sent[k] = append(ids, id)
 	return true
 }

@@ -175,19 +175,25 @@ func TestOneRumorInManyWrapsIsOneRequest(t *testing.T) {
 	}
 }
 
-// TestTwoBotsStop is threat E15: of one key twenty messages a minute are
-// answered, and others are not held up by it.
+// TestTwoBotsStop is threat E15: of one key twenty messages a minute are answered,
+// the others are refused as what they are, and nobody else is held up by it.
 func TestTwoBotsStop(t *testing.T) {
 	tower, bot, asker, desk := newKey(t), newKey(t), newKey(t), &memDesk{}
 	now := time.Now().Truncate(time.Minute)
 	in := NewInbox(InboxConfig{Key: tower, Desk: desk, Now: func() time.Time { return now }})
 	send := func(from nip.Key, text string) {
+		t.Helper()
 		if err := in.Accept(t.Context(), letterTo(t, from, tower, nip.NIP17, text, now)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i := range 30 {
+	for i := range inboxPeerRate {
 		send(bot, fmt.Sprint(i))
+	}
+	for range 10 {
+		if err := in.Accept(t.Context(), letterTo(t, bot, tower, nip.NIP17, "more", now)); timmy.CodeOf(err) != timmy.Limited {
+			t.Errorf("got %v", err)
+		}
 	}
 	send(asker, "x")
 	if len(desk.got) != inboxPeerRate+1 || in.Stats().Dropped["rate"] != 10 {

@@ -8,7 +8,7 @@ const (
 	inboxMaxAge    = 72 * time.Hour   // wraps are back-dated two days, what they hold is not: older is a replay
 	inboxMaxFuture = 15 * time.Minute // a clock that is off, but not a message kept for later
 	inboxPeerRate  = 20               // messages a minute of one key: two bots that answer each other stop here
-	inboxPeers     = 16 << 10         // keys counted in one minute; beyond, messages are dropped until it ends
+	inboxPeers     = 16 << 10         // keys counted in one minute; beyond, messages are refused until it ends
 )
 
 // Limits of the courier.

@@ -108,13 +108,18 @@ func (r *Relay) describe() error {
 // Handles reports whether a request is for the relay and not for the pages that
 // share its address: a websocket, the NIP-11 document, its preflight, or NIP-86.
 func (r *Relay) Handles(req *http.Request) bool {
-	return isUpgrade(req) || isRPC(req) || asksInfo(req) ||
+	return isUpgrade(req) || r.isRPC(req) || asksInfo(req) ||
 		req.Method == http.MethodOptions && req.URL.Path == "/"
 }
 
 func isUpgrade(req *http.Request) bool { return hasToken(req.Header, "Upgrade", "websocket") }
 
-func isRPC(req *http.Request) bool {
+// isRPC looks at the path too: a caller of the pages may call its body what it likes.
+// A proxy in front may have taken the path of the relay's URL away.
+func (r *Relay) isRPC(req *http.Request) bool {
+	if p := req.URL.Path; p != "/" && p != r.path && p != r.path+"/" {
+		return false
+	}
 	t, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	return req.Method == http.MethodPost && err == nil && t == typeRPC
 }

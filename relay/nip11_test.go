@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +85,17 @@ func TestManagementIsRefusedByType(t *testing.T) {
 	res, _ := s.http(t, http.MethodPost, http.Header{"Content-Type": {"application/nostr+json+rpc; charset=utf-8"}})
 	if res.StatusCode != http.StatusUnsupportedMediaType {
 		t.Fatal(res.StatusCode)
+	}
+	// Threat F10: on other paths it is no call of ours, whatever it calls itself.
+	for path, ours := range map[string]bool{
+		"/": true, "/nostr": true, "/nostr/": true, "/sessions": false, "/nostr/x": false, "/ask": false, "//": false,
+		"/sessions/x/request": false, "/.well-known/lnurlp/timmy": false, "/relay": false, "/api/sessions": false, "/identity/token": false,
+	} {
+		req := httptest.NewRequest(http.MethodPost, "http://relay.example"+path, nil)
+		req.Header.Set("Content-Type", typeRPC)
+		if s.Handles(req) != ours {
+			t.Errorf("%q: %v", path, !ours)
+		}
 	}
 	if res, _ := s.http(t, http.MethodOptions, nil); res.StatusCode != 204 || res.Header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Fatal(res.StatusCode)

@@ -60,6 +60,7 @@ type Config struct {
 // HTTP requests that [Relay.Handles] says are its own.
 type Relay struct {
 	cfg     Config
+	path    string // of its URL
 	log     *slog.Logger
 	store   *Store
 	pipe    *khatru.Relay
@@ -100,7 +101,7 @@ func New(c Config) (*Relay, error) {
 	}
 	c.Limits = c.Limits.withDefaults()
 	r := &Relay{
-		cfg: c, log: c.Log, store: NewStore(c.DB, c.Now), live: newLive(),
+		cfg: c, path: u.Path, log: c.Log, store: NewStore(c.DB, c.Now), live: newLive(),
 		crypto: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		guests: map[*guest]struct{}{}, gone: make(chan struct{}, 1),
 	}
@@ -261,7 +262,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case isUpgrade(req):
 		r.accept(w, req)
-	case isRPC(req):
+	case r.isRPC(req):
 		r.serveRPC(w, req)
 	default:
 		r.serveInfo(w, req)

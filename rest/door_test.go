@@ -325,7 +325,7 @@ func TestTheHarnessNoticesAWrongAnswer(t *testing.T) {
 			rec.Header().Set("X-Request-Id", "0123456789abcdef")
 			rec.WriteHeader(status)
 			_, _ = rec.Write([]byte(body))
-			if err := check(router, httptest.NewRequest("GET", "/sessions/x", nil), rec); err == nil {
+			if _, err := check(router, httptest.NewRequest("GET", "/sessions/x", nil), rec); err == nil {
 				t.Errorf("%d %s passes", status, body)
 			}
 		}

@@ -60,6 +60,9 @@ func (f *fakeRefunds) Await(_ context.Context, r timmy.Refund) timmy.Refund { re
 func (f *fakeRefunds) Of(_ context.Context, id string) (timmy.Refund, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.fault("refunds"); err != nil {
+		return timmy.Refund{}, err
+	}
 	if r := f.made[id]; r != nil {
 		return *r, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,17 +20,23 @@ import (
 	"github.com/timmy-tower/timmy"
 )
 
-// spec is docs/openapi.yaml, loaded once.
-var spec = sync.OnceValues(func() (routers.Router, error) {
-	doc, err := openapi3.NewLoader().LoadFromFile("../docs/openapi.yaml")
-	if err != nil {
-		return nil, err
-	}
-	if err := doc.Validate(context.Background()); err != nil {
-		return nil, err
-	}
-	return legacy.NewRouter(doc)
-})
+// document is docs/openapi.yaml, loaded once; spec finds the routes in it.
+var (
+	document = sync.OnceValues(func() (*openapi3.T, error) {
+		doc, err := openapi3.NewLoader().LoadFromFile("../docs/openapi.yaml")
+		if err != nil {
+			return nil, err
+		}
+		return doc, doc.Validate(context.Background())
+	})
+	spec = sync.OnceValues(func() (routers.Router, error) {
+		doc, err := document()
+		if err != nil {
+			return nil, err
+		}
+		return legacy.NewRouter(doc)
+	})
+)
 
 // door is a served API with the world behind it.
 type door struct {
@@ -73,7 +80,9 @@ func conforms(t testing.TB, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tee := &tee{ResponseWriter: w}
 		next.ServeHTTP(tee, r)
-		if err := check(router, r, tee); err != nil {
+		p, err := check(router, r, tee)
+		given.note(p)
+		if err != nil {
 			t.Errorf("%s %.80s → %d: %v\n%.300s", r.Method, r.URL.Path, tee.status, err, tee.body.Bytes())
 		}
 	})
@@ -97,9 +106,10 @@ func (t *tee) Write(b []byte) (int, error) {
 
 func (t *tee) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-func check(router routers.Router, r *http.Request, got *tee) error {
+// check also tells which answer of the document it was.
+func check(router routers.Router, r *http.Request, got *tee) (string, error) {
 	if r.Method == http.MethodHead || r.Method == http.MethodOptions {
-		return nil
+		return "", nil
 	}
 	asked := r.Clone(context.Background())
 	if p := strings.TrimPrefix(asked.URL.Path, "/api"); strings.HasPrefix(p, "/sessions") || strings.HasPrefix(p, "/ask") || strings.HasPrefix(p, "/identity/") {
@@ -110,12 +120,12 @@ func check(router routers.Router, r *http.Request, got *tee) error {
 	if err != nil || got.status == http.StatusMethodNotAllowed {
 		var e struct{ Error string }
 		if err := json.Unmarshal(got.body.Bytes(), &e); err != nil || e.Error == "" {
-			return io.ErrUnexpectedEOF
+			return "", io.ErrUnexpectedEOF
 		}
-		return nil
+		return "", nil
 	}
 	isJSON := strings.HasPrefix(got.Header().Get("Content-Type"), "application/json")
-	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+	return pair(route.Method, route.Path, strconv.Itoa(got.status)), openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: asked, PathParams: params, Route: route},
 		Status:                 got.status, Header: got.Header(),
 		Body:    io.NopCloser(bytes.NewReader(got.body.Bytes())),

@@ -395,6 +395,9 @@ func (w *world) Tier(_ context.Context, k timmy.PubKey) (timmy.Tier, error) {
 }
 
 func (w *world) Verify(_ context.Context, header, method, url string, body []byte) (timmy.PubKey, error) {
+	if err := w.fault("verify"); err != nil {
+		return timmy.PubKey{}, err
+	}
 	if w.nip98 != nil && w.nip98(header, method, url, body) {
 		return alice, nil
 	}
