@@ -31,6 +31,7 @@ type node struct {
 	made   []timmy.Hash               // in order
 	wake   chan struct{}              // closed when more is paid, or the stream is cut
 	cut    int                        // counts the cuts
+	live   int                        // streams that are open
 	quit   chan struct{}              // the test is over
 }
 
@@ -106,9 +107,9 @@ func (n *node) changed(m map[string]any) map[string]any {
 // follow returns the settlements after seq as they come, until the client or the
 // test is gone or the stream is cut.
 func (n *node) follow(ctx context.Context, seq int64, each func(timmy.Payment, int64) bool) {
-	n.mu.Lock()
-	cut := n.cut
-	n.mu.Unlock()
+	var cut int
+	n.set(func() { cut = n.cut; n.live++ })
+	defer n.set(func() { n.live-- })
 	for {
 		n.mu.Lock()
 		wake, now := n.wake, n.cut
@@ -129,6 +130,20 @@ func (n *node) follow(ctx context.Context, seq int64, each func(timmy.Payment, i
 		case <-wake:
 		}
 	}
+}
+
+// listening waits until somebody follows. What is paid then may be told twice: by the
+// stream, and by what the wallet lists when it begins to watch.
+func (n *node) listening() {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		n.mu.Lock()
+		live := n.live
+		n.mu.Unlock()
+		if live > 0 {
+			return
+		}
+	}
+	n.t.Error("nobody listens")
 }
 
 // cutStreams cuts every stream.
