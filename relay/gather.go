@@ -149,7 +149,7 @@ func (g *Gatherer) take(ctx context.Context, ev *nostr.Event) error {
 		return nil
 	}
 	switch err := g.cfg.Inbox.Accept(ctx, ev); {
-	case errors.Is(err, errPeerRate):
+	case errors.Is(err, errPeerRate), errors.Is(err, errFromFuture):
 		return nil // who fills our inbox elsewhere must not keep us from what others sent there
 	case err != nil:
 		if ctx.Err() == nil {

@@ -37,6 +37,10 @@ const dropRate nip.Drop = "rate"
 // must not have an OK.
 var errPeerRate = timmy.Errorf(timmy.Limited, "too many messages in a minute, send it again in the next")
 
+// errFromFuture is how the sender learns that a clock is wrong, theirs or ours. Such a
+// message is not kept: it may come again once the clocks agree.
+var errFromFuture = timmy.Errorf(timmy.Invalid, "the message is dated in the future: check the clock, and send it again")
+
 // InboxConfig is what an [Inbox] needs.
 type InboxConfig struct {
 	Key     nip.Key
@@ -98,18 +102,12 @@ func (i *Inbox) Accept(ctx context.Context, ev *nostr.Event) error {
 	m, err := i.open(ctx, ev)
 	if err != nil {
 		if d, ok := errors.AsType[nip.Drop](err); ok {
-			i.drop(d)
-			return nil
+			return i.drop(d)
 		}
 		return err
 	}
-	now := i.cfg.Now()
-	if reason := i.refuse(m, now); reason != "" {
-		i.drop(reason)
-		if reason == dropRate {
-			return errPeerRate
-		}
-		return nil
+	if reason := i.refuse(m, i.cfg.Now()); reason != "" {
+		return i.drop(reason)
 	}
 	r, err := request(m)
 	if err != nil {
@@ -161,13 +159,21 @@ func (i *Inbox) refuse(m nip.Message, now time.Time) nip.Drop {
 	return ""
 }
 
-func (i *Inbox) drop(reason nip.Drop) {
+// drop counts a message that gets no answer, and gives the error for those whose
+// sender is told.
+func (i *Inbox) drop(reason nip.Drop) error {
 	i.mu.Lock()
 	i.dropped[string(reason)]++
 	i.mu.Unlock()
-	if reason == nip.DropImpersonation {
+	switch reason {
+	case dropRate:
+		return errPeerRate
+	case nip.DropFuture:
+		return errFromFuture
+	case nip.DropImpersonation:
 		i.cfg.Log.Warn("a direct message claimed another sender")
 	}
+	return nil
 }
 
 // replyTo is what a request of this front remembers: how and to what to answer.

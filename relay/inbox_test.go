@@ -146,7 +146,6 @@ func TestDropsAreSilent(t *testing.T) {
 		"not-for-us": letterTo(t, asker, other, nip.NIP17, "x", now),
 		"self":       letterTo(t, tower, tower, nip.NIP17, "x", now),
 		"old":        letterTo(t, asker, tower, nip.NIP17, "x", now.Add(-73*time.Hour)),
-		"future":     letterTo(t, asker, tower, nip.NIP17, "x", now.Add(16*time.Minute)),
 		"decrypt":    signed(t, asker, 1059, strings.Repeat("\n", 132), us),
 		"kind":       signed(t, asker, 5050, "x", us),
 		"rumor-kind": rewrap(t, asker, tower, &nostr.Event{Kind: 7, CreatedAt: nostr.Now(), Content: "+", Tags: nostr.Tags{us}}),
@@ -155,6 +154,24 @@ func TestDropsAreSilent(t *testing.T) {
 		in := NewInbox(InboxConfig{Key: tower, Desk: desk})
 		if err := in.Accept(t.Context(), ev); err != nil || len(desk.got) != 0 || in.Stats().Dropped[want] != 1 {
 			t.Errorf("%s: %v, %d requests, %v", want, err, len(desk.got), in.Stats().Dropped)
+		}
+	}
+}
+
+// Excludes a message that is lost because a clock was wrong: it is refused as what it
+// is, and taken once the clocks agree. Beyond an hour it is nip that refuses.
+func TestAMessageFromTheFutureIsRefusedUntilItIsPresent(t *testing.T) {
+	for _, ahead := range []time.Duration{inboxMaxFuture + time.Minute, 3 * time.Hour} {
+		tower, asker, desk := newKey(t), newKey(t), &memDesk{}
+		now := time.Now()
+		in := NewInbox(InboxConfig{Key: tower, Desk: desk, Now: func() time.Time { return now }})
+		ev := letterTo(t, asker, tower, nip.NIP17, "x", now.Add(ahead))
+		if err := in.Accept(t.Context(), ev); timmy.CodeOf(err) != timmy.Invalid || in.Stats().Dropped["future"] != 1 {
+			t.Errorf("%v ahead: %v, %v", ahead, err, in.Stats().Dropped)
+		}
+		now = now.Add(ahead)
+		if err := in.Accept(t.Context(), ev); err != nil || len(desk.got) != 1 {
+			t.Errorf("%v ahead, later: %v, %d requests", ahead, err, len(desk.got))
 		}
 	}
 }
