@@ -15,6 +15,7 @@ const (
 	alertAgain   = 24 * time.Hour     // a trouble that lasts is said once a day
 	suspendAgain = 7 * 24 * time.Hour // money without an owner waits for a person
 	alertRows    = 100                // of suspense, the newest
+	clockSlack   = 5 * time.Second    // between two looks; what keeps a clock right moves it by less
 )
 
 // trouble is a state that the operator should hear of. look says what is wrong, in
@@ -31,6 +32,10 @@ type watch struct {
 	suspense func(context.Context, int) ([]ledger.Drawer, error)
 	tell     func(ctx context.Context, name string, again time.Time, text string) error
 	now      func() time.Time
+	elapsed  func() time.Duration // of a clock that nobody can set
+
+	looked  time.Time     // when the last look was, by now
+	running time.Duration // and by elapsed
 
 	since map[string]time.Time // since when a trouble is seen
 	told  map[string]bool      // those that the operators have heard of
@@ -39,6 +44,9 @@ type watch struct {
 // look looks once.
 func (w *watch) look(ctx context.Context) error {
 	now := w.now()
+	if err := w.clock(ctx, now.Round(0)); err != nil {
+		return err
+	}
 	for _, t := range w.troubles {
 		if err := w.follow(ctx, t.name, t.look(ctx), now); err != nil {
 			return err
@@ -57,6 +65,29 @@ func (w *watch) look(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// clock says when the time of day made a jump since the last look. Sessions, invoices
+// and messages expire by it.
+func (w *watch) clock(ctx context.Context, now time.Time) error {
+	running := w.elapsed()
+	jump := now.Sub(w.looked) - (running - w.running)
+	first := w.looked.IsZero()
+	if first || jump.Abs() <= clockSlack {
+		w.looked, w.running = now, running
+		return nil
+	}
+	way := "forward"
+	if jump < 0 {
+		way = "back"
+	}
+	text := fmt.Sprintf("The clock of this machine was set %s by %v. Sessions and invoices expire by it, and messages from a wrong time are refused: see that it is right, and kept right.",
+		way, jump.Abs().Round(time.Second))
+	if err := w.tell(ctx, fmt.Sprint("clock ", now.UnixMilli()), now.Add(alertAgain), text); err != nil {
+		return err
+	}
+	w.looked, w.running = now, running
 	return nil
 }
 
@@ -107,6 +138,7 @@ func (p *parts) watchOver(ctx context.Context) error {
 }
 
 func (p *parts) newWatch() *watch {
+	began := time.Now() // as a clock: what passes since then is monotonic
 	return &watch{
 		troubles: []trouble{
 			{"the wallet is away", p.walletTrouble},
@@ -131,7 +163,7 @@ func (p *parts) newWatch() *watch {
 			}
 			return err
 		},
-		now: p.env.Now, since: map[string]time.Time{}, told: map[string]bool{},
+		now: p.env.Now, elapsed: func() time.Duration { return time.Since(began) }, since: map[string]time.Time{}, told: map[string]bool{},
 	}
 }
 

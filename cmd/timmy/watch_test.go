@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +29,8 @@ func TestOperatorsAreToldOfWhatLasts(t *testing.T) {
 			}
 			return nil
 		},
-		now: func() time.Time { return now }, since: map[string]time.Time{}, told: map[string]bool{},
+		now:     func() time.Time { return now },
+		elapsed: func() time.Duration { return now.Sub(time.Unix(1_790_000_000, 0)) }, since: map[string]time.Time{}, told: map[string]bool{},
 	}
 	for _, step := range []struct {
 		what string
@@ -62,5 +64,36 @@ func TestAShortageIsMoreOwedThanHeld(t *testing.T) {
 		if got := shortage(owed, 5_000); got != want {
 			t.Errorf("%d: %q, want %q", owed, got, want)
 		}
+	}
+}
+
+// Excludes an operator who is not told of a clock that was set, is told of one that is
+// kept right in small steps, or is told of one jump twice.
+func TestOperatorsAreToldOfAClockThatWasSet(t *testing.T) {
+	now, running := time.Unix(1_790_000_000, 0), time.Hour
+	var told []string
+	w := &watch{
+		suspense: func(context.Context, int) ([]ledger.Drawer, error) { return nil, nil },
+		tell: func(_ context.Context, _ string, _ time.Time, text string) error {
+			told = append(told, strings.SplitAfter(text, ".")[0])
+			return nil
+		},
+		now: func() time.Time { return now }, elapsed: func() time.Duration { return running },
+		since: map[string]time.Time{}, told: map[string]bool{},
+	}
+	for _, jump := range []time.Duration{0, clockSlack, -clockSlack, time.Hour, 0, -time.Hour, 0, clockSlack + time.Second} {
+		running += watchEvery
+		now = now.Add(watchEvery + jump)
+		if err := w.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{
+		"The clock of this machine was set forward by 1h0m0s.",
+		"The clock of this machine was set back by 1h0m0s.",
+		"The clock of this machine was set forward by 6s.",
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
