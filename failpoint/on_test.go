@@ -6,9 +6,11 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const envChild = "FAILPOINT_CHILD"
@@ -50,5 +52,28 @@ func TestNonsenseIsRefused(t *testing.T) {
 	}
 	if a, err := parse("before ledger finish=delay 2ms@3;"); err != nil || a["before ledger finish"].from != 3 {
 		t.Errorf("%v", err)
+	}
+}
+
+// Excludes a clock that cannot be set, and one that is wrong by itself.
+func TestTheClockIsAsWrongAsTheFileSays(t *testing.T) {
+	at := time.Unix(1_790_000_000, 0)
+	real := func() time.Time { return at }
+	if got := Clock(real)(); !got.Equal(at) {
+		t.Errorf("without a file: %v", got)
+	}
+	file := filepath.Join(t.TempDir(), "clock")
+	t.Setenv("FAILPOINT_CLOCK", file)
+	clock := Clock(real)
+	for _, by := range []string{"", "1h", "-1h\n", "0s"} {
+		if by != "" {
+			if err := os.WriteFile(file, []byte(by), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, _ := time.ParseDuration(strings.TrimSpace(by))
+		if got := clock().Sub(at); got != want {
+			t.Errorf("%q: wrong by %v", by, got)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/timmy-tower/timmy/failpoint"
 )
 
 // Env is what a run of the program takes from the outside, so that a test can
@@ -32,7 +34,7 @@ func processEnv() Env {
 	return Env{
 		Program: os.Args[0], Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Now: time.Now, Rand: rand.Reader,
+		Now: failpoint.Clock(time.Now), Rand: rand.Reader,
 	}
 }
 

@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestAClockThatJumps sets the tower's clock an hour forward and an hour back, again
+// and again under mixed load, with a kill and a start in the wrong hour too. Nothing
+// that was paid is lost and nothing is charged twice: the order of the books is not
+// that of the clock. A message that is from the future for such a tower is refused,
+// and taken later.
+func TestAClockThatJumps(t *testing.T) {
+	rng := seed(t)
+	tw := armed(t)
+	file := filepath.Join(t.TempDir(), "clock")
+	tw.env = append(tw.env, "FAILPOINT_CLOCK="+file)
+	set := func(by string) {
+		// In one step: the tower reads it at any moment.
+		if err := os.WriteFile(file+".new", []byte(by), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("0s")
+	tw.start()
+	b, me := newBooks(), tw.pubkey()
+	var over atomic.Bool
+	var load sync.WaitGroup
+	for range 2 {
+		load.Go(func() { httpLoad(t, tw, b, &over) })
+		a := newAsker(t, tw, me)
+		b.asked = append(b.asked, a)
+		load.Go(func() { a.load(b, &over) })
+	}
+	jumps := []string{"1h", "0s", "-1h", "0s", "1h", "-1h", "1h", "0s"}
+	for i := range 5 * len(jumps) {
+		set(jumps[i%len(jumps)])
+		time.Sleep(time.Duration(200+rng.IntN(200)) * time.Millisecond)
+		if i%5 == 4 {
+			tw.kill()
+			if err := tw.tryStart(); err != nil {
+				t.Fatalf("start in hour %s: %v", jumps[i%len(jumps)], err)
+			}
+		}
+	}
+	set("0s")
+	over.Store(true)
+	load.Wait()
+	b.check(t, tw)
+}
