@@ -162,7 +162,8 @@ func (p *parts) startDoors(s *stage, l net.Listener) (*http.Server, error) {
 	})
 	server := newServer(p.front())
 	server.RegisterOnShutdown(p.rest.Drain)
-	s.run("http", func(context.Context) error { return served(server.Serve(l)) })
+	door := newGate(l, gateShare*int(p.cfg.Relay.PerAddress), p.cfg.Proxies)
+	s.run("http", func(context.Context) error { return served(server.Serve(door)) })
 	return server, p.startMetrics(s)
 }
 
@@ -207,6 +208,8 @@ func served(err error) error {
 func (p *parts) front() http.Handler {
 	pages := p.rest.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A socket that is handed over, as the relay's are, loses it again.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 		switch {
 		case p.relay.Handles(r):
 			p.relay.ServeHTTP(w, r)
