@@ -3,8 +3,6 @@ package e2e
 import (
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -30,15 +28,8 @@ func TestAClockThatJumps(t *testing.T) {
 	}
 	set("0s")
 	tw.start()
-	b, me := newBooks(), tw.pubkey()
-	var over atomic.Bool
-	var load sync.WaitGroup
-	for range 2 {
-		load.Go(func() { httpLoad(t, tw, b, &over) })
-		a := newAsker(t, tw, me)
-		b.asked = append(b.asked, a)
-		load.Go(func() { a.load(b, &over) })
-	}
+	b := newBooks()
+	end := b.mixedLoad(t, tw, 2)
 	jumps := []string{"1h", "0s", "-1h", "0s", "1h", "-1h", "1h", "0s"}
 	for i := range 5 * len(jumps) {
 		set(jumps[i%len(jumps)])
@@ -51,7 +42,6 @@ func TestAClockThatJumps(t *testing.T) {
 		}
 	}
 	set("0s")
-	over.Store(true)
-	load.Wait()
+	end()
 	b.check(t, tw)
 }

@@ -50,19 +50,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 	rng := seed(t)
 	tw := startTower(t, "TIMMY_LOG_LEVEL=warn", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_SESSIONS_PER_MINUTE=0")
 	b := newBooks()
-	me := tw.pubkey()
-
-	var over atomic.Bool
-	var load sync.WaitGroup
-	for range 3 {
-		load.Go(func() { httpLoad(t, tw, b, &over) })
-	}
-	for range 3 {
-		a := newAsker(t, tw, me)
-		b.asked = append(b.asked, a)
-		load.Go(func() { a.load(b, &over) })
-	}
-
+	end := b.mixedLoad(t, tw, 3)
 	began := time.Now()
 	for i := range kills {
 		time.Sleep(time.Duration(10+rng.IntN(200)) * time.Millisecond)
@@ -72,10 +60,24 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills in %v", kills, time.Since(began).Round(time.Second))
-	over.Store(true)
-	load.Wait()
-
+	end()
 	b.check(t, tw)
+}
+
+// mixedLoad starts so many callers over HTTP and as many by direct message, and
+// returns what ends them.
+func (b *books) mixedLoad(t *testing.T, tw *tower, each int) (end func()) {
+	t.Helper()
+	me := tw.pubkey()
+	var over atomic.Bool
+	var load sync.WaitGroup
+	for range each {
+		load.Go(func() { httpLoad(t, tw, b, &over) })
+		a := newAsker(t, tw, me)
+		b.asked = append(b.asked, a)
+		load.Go(func() { a.load(b, &over) })
+	}
+	return func() { over.Store(true); load.Wait() }
 }
 
 // check compares what the callers know with what the tower says.
