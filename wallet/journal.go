@@ -98,7 +98,7 @@ type journal struct {
 	mu      sync.Mutex // of written, broken and the order of writes
 	file    *os.File
 	written int64
-	broken  error // after a failed write nothing more is promised
+	broken  error // after a failed fsync, or a torn line that stays, nothing more is promised
 
 	syncing sync.Mutex // held during the fsync
 	synced  int64      // under mu
@@ -169,11 +169,24 @@ func (j *journal) append(l line) (int64, error) {
 		return 0, j.broken
 	}
 	if _, err := j.file.Write(b.Bytes()); err != nil {
-		j.broken = fmt.Errorf("journal: %w", err)
-		return 0, j.broken
+		err = fmt.Errorf("journal: %w", err)
+		j.broken = j.cutBack()
+		return 0, errors.Join(err, j.broken)
 	}
 	j.written += int64(b.Len())
 	return j.written, nil
+}
+
+// cutBack removes what a failed write left of its line. A full disk takes the first
+// half of one; the next line, once there is room, must not be its second. j.mu is held.
+func (j *journal) cutBack() error {
+	if err := j.file.Truncate(j.written); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if _, err := j.file.Seek(j.written, io.SeekStart); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
 }
 
 // sync makes everything durable that was written before the call.
