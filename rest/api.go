@@ -12,11 +12,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/timmy-tower/timmy"
 )
 
-// API is the HTTP door. It keeps no state but rate limits, counters and the
-// streams that are open.
+// API is the HTTP door. It keeps no state but rate limits, counters, the streams that
+// are open, and answers that wait for the books.
 type API struct {
 	cfg       Config
 	operators map[timmy.PubKey]bool
@@ -29,6 +31,7 @@ type API struct {
 	draining  atomic.Bool
 	drained   chan struct{}
 	bodyWait  time.Duration
+	unsettled *lru.Cache[string, answer] // idempotency keys whose answer the books could not take
 }
 
 // New checks the settings and makes the door. Nothing runs until a handler is
@@ -48,6 +51,9 @@ func New(c Config) (*API, error) {
 	var err error
 	if a.clients, err = newClients(c.Limits, c.TrustedProxies, c.Now); err != nil {
 		return nil, fmt.Errorf("making rate limits: %w", err)
+	}
+	if a.unsettled, err = lru.New[string, answer](maxUnsettled); err != nil {
+		return nil, fmt.Errorf("making a memory of answers: %w", err)
 	}
 	if a.metrics, err = newMetrics(c.Collectors); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

@@ -74,6 +74,9 @@ func (a *API) once(c *call, t task) answer {
 		return t.do(ctx, subject, false)
 	}
 	row := rowKey(t.route, t.credential, key)
+	if got, ok := a.unsettled.Get(row); ok {
+		a.settleKey(c, row, got)
+	}
 	idem, err := a.cfg.IdemKeys.Reserve(ctx, row, sha256.Sum256(t.body), subject)
 	if err != nil {
 		return failed(c, err, "Request failed")
@@ -105,7 +108,8 @@ func (a *API) inFlight(ctx context.Context, c *call, t task, idem Idem, row stri
 }
 
 // settleKey keeps the answer of what was done and frees the key of what was
-// refused, so that a corrected try may use it again. An open answer leaves it.
+// refused, so that a corrected try may use it again. An open answer leaves it. One
+// that the books could not take is settled when its caller comes again.
 func (a *API) settleKey(c *call, row string, got answer) answer {
 	if got.open {
 		return got
@@ -120,7 +124,10 @@ func (a *API) settleKey(c *call, row string, got answer) answer {
 	}
 	if err != nil { // what was done stays done: the answer is true
 		c.log.Error("http: settling idempotency key", "err", err)
+		a.unsettled.Add(row, got)
+		return got
 	}
+	a.unsettled.Remove(row)
 	return got
 }
 

@@ -152,6 +152,7 @@ func TestACallCutOffByACrashRunsOnce(t *testing.T) {
 	s1 := d.want(d.call("POST", "/sessions", `{"amount_sats":500}`, keyUUID+"4"), 201, "")
 	d.fail = nil
 	d.crash()
+	d.api.unsettled.Purge()
 	if again := d.want(d.call("POST", "/sessions/"+id+"/request", `{"request":"hi"}`, auth, key), 200, ""); again.body != first.body {
 		t.Errorf("got %s, want %s", again.body, first.body)
 	}
@@ -160,6 +161,41 @@ func TestACallCutOffByACrashRunsOnce(t *testing.T) {
 	}
 	if d.runs != 1 || d.made != 2 {
 		t.Errorf("%d runs, %d invoices", d.runs, d.made)
+	}
+}
+
+// Excludes a key that stays in flight, or whose work is done again, because the books
+// could not be written when it was answered.
+func TestAKeyIsSettledOnceTheBooksCanBeWritten(t *testing.T) {
+	d := open(t, nil)
+	id, auth := d.funded("500")
+	const key = "Idempotency-Key: full"
+	full := func(m string) error {
+		if m == "keep" || m == "drop" {
+			return timmy.Errorf(timmy.Internal, "disk full")
+		}
+		return nil
+	}
+	ask := func(status int) got {
+		t.Helper()
+		return d.want(d.call("POST", "/sessions/"+id+"/request", `{"request":"hi"}`, auth, key), status, "")
+	}
+	d.fail = full
+	d.sessions[id].posted = 0
+	ask(402)
+	ask(409)
+	d.fail = nil
+	ask(402)
+	d.sessions[id].posted = 500 * timmy.Sat
+	d.fail = full
+	first := ask(200)
+	ask(200) // of a request the answer is known, even so
+	d.fail = nil
+	if again := ask(200); again.body != first.body || again.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("got %s, want %s", again.body, first.body)
+	}
+	if d.runs != 1 || d.api.unsettled.Len() != 0 {
+		t.Errorf("%d runs, %d answers wait", d.runs, d.api.unsettled.Len())
 	}
 }
 

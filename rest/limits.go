@@ -18,6 +18,9 @@ const (
 	maxDigits = 15
 	// maxIdemKey is the documented longest Idempotency-Key.
 	maxIdemKey = 255
+	// maxUnsettled answers wait for books that can be written again, the newest: beyond
+	// it a key stays in flight until another may take it over.
+	maxUnsettled = 1024
 	// maxCredential holds a token of ours with the caveats of its holders; a NIP-98
 	// header is checked by its own codec and bounded by the server's header limit.
 	maxCredential = 4096

@@ -440,8 +440,11 @@ func (w *world) Keep(_ context.Context, key string, status int, reply []byte) er
 func (w *world) Drop(_ context.Context, key string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.fault("drop"); err != nil {
+		return err
+	}
 	delete(w.keys, key)
-	return w.fault("drop")
+	return nil
 }
 
 // crash leaves every key that was in flight to whoever asks next.
