@@ -16,7 +16,7 @@ SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go')
 # e2e starts processes and takes minutes; it has a target of its own
 PACKAGES  = $(shell $(GO) list -tags '$(TAGS)' ./... | grep -v '/e2e$$')
 
-.PHONY: deps run build test check format vet lint race fuzz bench bench-relays soak pure e2e lightning lightning-bin simnet clean
+.PHONY: deps run build test check format vet lint race counts fuzz bench bench-relays soak pure e2e lightning lightning-bin simnet clean
 
 run: build
 	./bin/timmy run
@@ -31,7 +31,7 @@ deps:
 	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql
 
 test: export CI = true
-test: deps check pure e2e lightning
+test: deps check counts pure e2e lightning
 
 check: format vet lint race
 	$(MAKE) fuzz FUZZTIME=5000x
@@ -50,6 +50,11 @@ lint:
 race:
 	$(GO) test -tags failpoint ./failpoint
 	$(GO) test -race -tags '$(TAGS)' $(PACKAGES)
+
+# the promises of the books as often as docs/promises.md says, on SQLite: minutes
+COUNTED = Debits|HoldEndsOnce|NewKeys|CreditIsOnce|TopUpsAndDebits|CancelledCall|EveryStep
+counts:
+	TIMMY_SOAK=sqlite $(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -run '$(COUNTED)' ./ledger
 
 # every fuzz target for FUZZTIME, one after the other
 fuzz:
@@ -71,9 +76,11 @@ bench-relays: build
 	cd bench/relays && $(GO) build -mod=mod -tags '$(TAGS)' -o ../../bin/relays .
 	./bin/relays -timmy ./bin/timmy -rounds $(ROUNDS) -stored $(STORED)
 
-# kill -9 under load, KILLS times, and at each failpoint. What is random follows from
-# the TIMMY_SEED that is printed: given again, it makes the same choices
+# kill -9 under load, KILLS times, and at each failpoint; and all promises of the books
+# as often as docs/promises.md says, on both databases: hours. What is random follows
+# from the TIMMY_SEED that is printed: given again, it makes the same choices
 soak:
+	TIMMY_SOAK=all $(GO) test -tags '$(TAGS)' -count=1 -timeout 8h -v ./ledger
 	TIMMY_KILLS=$(KILLS) $(GO) test -tags '$(TAGS)' -count=1 -timeout 4h -run 'Killed|Failpoint' -v ./e2e
 
 # the build without C code for the curve, where it differs

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if code := m.Run(); code != 0 || once() {
+	if code := m.Run(); code != 0 || once() || soak() == "sqlite" {
 		os.Exit(code)
 	}
 	os.Exit(onPostgres(m))

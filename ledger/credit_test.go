@@ -15,7 +15,8 @@ import (
 func TestCreditIsOnceOnly(t *testing.T) {
 	f := newFix(t)
 	a := timmy.UserAccount(key(1))
-	const invoices, reports = 100, 50
+	const reports = 50
+	invoices := times(100, 1000)
 	var payments []timmy.Payment
 	for range invoices {
 		payments = append(payments, f.invoice(timmy.TopUp{Account: a, Purpose: timmy.ForPay, Amount: 10 * sat}, timmy.Lease{}))
@@ -47,11 +48,11 @@ func TestCreditIsOnceOnly(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if applied.Load() != invoices || replayed.Load() != invoices*(reports-1) {
+	if n := int64(invoices); applied.Load() != n || replayed.Load() != n*(reports-1) {
 		t.Errorf("%d applied, %d replayed", applied.Load(), replayed.Load())
 	}
-	f.posted(a, invoices*10*sat)
-	f.posted(timmy.HouseLightning, -invoices*10*sat)
+	f.posted(a, timmy.FromSats(int64(10*invoices)))
+	f.posted(timmy.HouseLightning, -timmy.FromSats(int64(10*invoices)))
 	if c, err := f.Cursor(t.Context()); err != nil || c == "" {
 		t.Errorf("cursor %q, %v", c, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -343,17 +344,24 @@ func TestAWrongOutcomeWritesNothing(t *testing.T) {
 	f.verify()
 }
 
-// Excludes: lost updates. 64 goroutines debit 7 sats of 5,000 as often as they can.
+// Excludes: lost updates (A1). 64 goroutines debit 7 sats of 5,000, 200 times each.
 func TestDebitsNeverOverdraw(t *testing.T) {
-	f := newFix(t)
+	for range times(1, 20) {
+		f := newFix(t)
+		f.debitAll(t, 64, 200)
+		f.posted(timmy.UserAccount(key(1)), 2*sat)
+		f.verify()
+	}
+}
+
+func (f *fix) debitAll(t *testing.T, callers, each int) {
 	k := key(1)
 	f.give(timmy.UserAccount(k), 5000*sat)
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	done := 0
-	for g := range 64 {
+	var done atomic.Int64
+	for g := range callers {
 		wg.Go(func() {
-			for i := range 20 {
+			for i := range each {
 				r := dm(fmt.Sprintf("%d-%d", g, i), k)
 				r.Front, r.Wait = timmy.FrontREST, false
 				j, ok, err := f.Start(t.Context(), &r, quote(7*sat, 0))
@@ -367,17 +375,113 @@ func TestDebitsNeverOverdraw(t *testing.T) {
 				if _, err := f.Finish(t.Context(), j.Lease, complete(7*sat, 0)); err != nil {
 					t.Errorf("finish: %v", err)
 				}
-				mu.Lock()
-				done++
-				mu.Unlock()
+				done.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	if done != 714 {
-		t.Errorf("%d debits, want 714", done)
+	if done.Load() != 714 {
+		t.Errorf("%d debits, want 714", done.Load())
 	}
-	f.posted(timmy.UserAccount(k), 2*sat)
+}
+
+// Excludes: a hold that is resolved twice, or never, when its post, a second post, a
+// void and the sweep of the dead race (A7).
+func TestAHoldEndsOnce(t *testing.T) {
+	f := newFix(t)
+	k := key(1)
+	holds := times(500, 10_000)
+	f.give(timmy.UserAccount(k), timmy.FromSats(int64(10*holds)))
+	failed := timmy.Outcome{State: timmy.StateFailed, Text: "ours"}
+	var charged atomic.Int64
+	var lanes sync.WaitGroup
+	for lane := range 10 {
+		lanes.Go(func() {
+			for i := range holds / 10 {
+				r := dm(fmt.Sprintf("%d-%d", lane, i), k)
+				r.Wait = false
+				j, ok, err := f.Start(t.Context(), &r, quote(10*sat, 0))
+				if err != nil || !ok {
+					t.Errorf("start: %v %v", ok, err)
+					return
+				}
+				var wins atomic.Int64
+				var race sync.WaitGroup
+				for n, o := range []timmy.Outcome{complete(3*sat, 0), complete(3*sat, 0), failed, failed} {
+					race.Go(func() {
+						_, err := f.Finish(t.Context(), j.Lease, o)
+						switch {
+						case err == nil && n < 2:
+							charged.Add(3)
+							wins.Add(1)
+						case err == nil:
+							wins.Add(1)
+						case timmy.CodeOf(err) != timmy.Conflict:
+							t.Error(err)
+						}
+					})
+				}
+				race.Go(func() {
+					if _, err := f.Recover(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+				race.Wait()
+				if wins.Load() != 1 {
+					t.Errorf("hold %s ended %d times", j.ID, wins.Load())
+				}
+			}
+		})
+	}
+	lanes.Wait()
+	b, err := f.Balance(t.Context(), timmy.UserAccount(k))
+	f.ok(err)
+	if want := timmy.FromSats(int64(10*holds) - charged.Load()); b.Posted != want || b.Held != 0 {
+		t.Errorf("%v posted and %v held, want %v and none", b.Posted, b.Held, want)
+	}
+	f.verify()
+}
+
+// Excludes: a pool that new keys drain below zero, or get anything of once it is empty
+// (A14).
+func TestNewKeysGetNoMoreThanThePoolHas(t *testing.T) {
+	f := newFix(t)
+	const pool, each = 700 * sat, 5 * sat
+	f.ok(f.Fund(t.Context(), pool))
+	var granted atomic.Int64
+	var wg sync.WaitGroup
+	keys := times(1000, 10_000)
+	for lane := range 20 {
+		wg.Go(func() {
+			for i := range keys / 20 {
+				k := timmy.PubKey{byte(lane), byte(i), byte(i >> 8), 7}
+				r := dm(fmt.Sprintf("%d-%d", lane, i), k)
+				r.Wait = false
+				j, ok, err := f.Start(t.Context(), &r, func(j timmy.Job) (timmy.Quote, error) {
+					if j.PoolMax < each {
+						return timmy.Quote{}, timmy.Errorf(timmy.Unpaid, "the pool is empty")
+					}
+					return timmy.Quote{Pool: each}, nil
+				})
+				if timmy.CodeOf(err) == timmy.Unpaid {
+					continue
+				}
+				if err != nil || !ok {
+					t.Errorf("start: %v %v", ok, err)
+					return
+				}
+				if _, err := f.Finish(t.Context(), j.Lease, complete(0, each)); err != nil {
+					t.Error(err)
+				}
+				granted.Add(int64(each))
+			}
+		})
+	}
+	wg.Wait()
+	f.posted(timmy.HousePool, 0)
+	if granted.Load() != int64(pool) {
+		t.Errorf("%d msat were granted of %v", granted.Load(), pool)
+	}
 	f.verify()
 }
 

@@ -311,12 +311,13 @@ func TestAViewOnlyReads(t *testing.T) {
 func TestACancelledCallDoesAllOrNothing(t *testing.T) {
 	f := newFix(t)
 	k := key(1)
-	f.give(timmy.UserAccount(k), 1000*sat)
-	f.ok(f.Fund(t.Context(), 1000*sat))
-	for i := range 200 {
+	tries := times(200, 4000)
+	f.give(timmy.UserAccount(k), timmy.FromSats(int64(5*tries)))
+	f.ok(f.Fund(t.Context(), timmy.FromSats(int64(5*tries))))
+	for i := range tries {
 		f.accept(dm(fmt.Sprint(i), k))
 		j := f.start(quote(5*sat, 5*sat))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*2*time.Microsecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%200)*2*time.Microsecond)
 		_, err := f.Finish(ctx, j.Lease, complete(2*sat, 2*sat))
 		cancel()
 		_, done, e := f.Reply(t.Context(), j.ID)
@@ -329,7 +330,7 @@ func TestACancelledCallDoesAllOrNothing(t *testing.T) {
 			f.ok(err)
 		}
 	}
-	f.posted(timmy.UserAccount(k), 600*sat)
+	f.posted(timmy.UserAccount(k), timmy.FromSats(int64(3*tries)))
 	f.verify()
 }
 

@@ -237,7 +237,8 @@ func TestTopUpsAndDebitsAddUp(t *testing.T) {
 	f.session("s", timmy.PubKey{}, 1000*sat)
 	a := timmy.SessionAccount("s")
 	var payments []timmy.Payment
-	for range 40 {
+	n := times(100, 1000)
+	for range n {
 		payments = append(payments, f.invoice(timmy.TopUp{Account: a, Purpose: timmy.ForPay, Amount: 500 * sat}, timmy.Lease{}))
 	}
 	var wg sync.WaitGroup
@@ -259,7 +260,7 @@ func TestTopUpsAndDebitsAddUp(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	f.posted(a, (1000+40*500-40*20)*sat)
+	f.posted(a, timmy.FromSats(int64(1000+n*500-n*20)))
 	f.verify()
 }
 

@@ -55,14 +55,14 @@ func busyBooks(t *testing.T, dir string) (stop func()) {
 }
 
 // Excludes: a backup taken under load that is torn, and a restore that leaves the
-// log of the old books beside the new ones.
+// log of the old books beside the new ones (H10).
 func TestBackupsUnderLoadRestore(t *testing.T) {
 	dir := t.TempDir()
 	stop := busyBooks(t, dir)
 	defer stop()
 	vars := []string{"TIMMY_DATA_DIR=" + dir}
 	target := t.TempDir()
-	for i := range 10 {
+	for i := range 50 {
 		file := filepath.Join(target, fmt.Sprint(i, ".db"))
 		if o := runWith(t, vars, "backup", "--to", file); o.code != 0 || !strings.Contains(o.stdout, "verified") {
 			t.Fatalf("%+v", o)
