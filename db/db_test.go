@@ -357,3 +357,16 @@ func TestBackupHoldsAllThatWasAcknowledged(t *testing.T) {
 		t.Errorf("write: %v", err)
 	}
 }
+
+// Excludes: an SQLite with the bug that corrupts a WAL, up to 3.51.2, and one refused
+// because its number is longer.
+func TestAnOldSQLiteIsRefused(t *testing.T) {
+	for v, want := range map[string]bool{
+		"3.51.2": true, "3.7.0": true, "3.9.99": true, "3.52": true, "x": true,
+		"3.52.0": false, "3.52.0.1": false, "3.54.1": false, "3.100.0": false, "4.0.0": false,
+	} {
+		if older(v, minSQLite) != want {
+			t.Errorf("%s: %v", v, !want)
+		}
+	}
+}

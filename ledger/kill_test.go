@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,6 +116,7 @@ func (a acks) killed(t *testing.T, path string, round, after int, env ...string)
 		}
 		a[what] = append(a[what], id)
 		if n == after {
+			time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond) // right after a yes nothing is under way
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -191,9 +193,10 @@ func TestAPowerCutLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	disk.Sync = 5 * time.Millisecond
 	path, cuts, lost := filepath.Join(dir, "ledger.db"), times(30, 200), 0
 	for round := range cuts {
-		said.killed(t, path, round, 10+rng.IntN(300), disk.Env()...)
+		said.killed(t, path, round, 10+rng.IntN(100), disk.Env()...)
 		n, err := disk.Cut(rng)
 		if err != nil {
 			t.Fatal(err)

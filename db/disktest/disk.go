@@ -11,13 +11,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 //go:embed shim/disk.c
 var source []byte
 
 // Disk is a folder whose writes are watched.
-type Disk struct{ dir, log, library string }
+type Disk struct {
+	// Sync is how long a sync takes. A cut takes most while one is under way.
+	Sync time.Duration
+
+	dir, log, library string
+}
 
 // New compiles the library and watches dir, an existing folder, though not the folders
 // in it. What it notes is kept in log, another folder, which must be empty.
@@ -43,7 +49,10 @@ func New(dir, log string) (*Disk, error) {
 
 // Env is what the process must have in its environment.
 func (d *Disk) Env() []string {
-	return []string{"LD_PRELOAD=" + d.library, "DISKTEST_DIR=" + d.dir, "DISKTEST_LOG=" + d.log}
+	return []string{
+		"LD_PRELOAD=" + d.library, "DISKTEST_DIR=" + d.dir, "DISKTEST_LOG=" + d.log,
+		fmt.Sprintf("DISKTEST_SYNC=%d", d.Sync.Microseconds()),
+	}
 }
 
 // Syncs counts the syncs of all files so far.
