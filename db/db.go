@@ -58,6 +58,7 @@ type DB struct {
 	ended   chan struct{} // closed when no write will be taken any more
 	end     sync.Once
 	stats   counters
+	failing int // batches since one was committed; the writer's own
 	heard   atomic.Pointer[func(hint string)]
 }
 

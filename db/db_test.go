@@ -1,8 +1,10 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,9 +18,11 @@ import (
 )
 
 // open gives a database with one table a(k, v) and a running writer.
-func open(t *testing.T) *DB {
+func open(t *testing.T) *DB { return openLogged(t, nil) }
+
+func openLogged(t *testing.T, log *slog.Logger) *DB {
 	t.Helper()
-	d, err := OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "a b?#%.db"), Options{})
+	d, err := OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "a b?#%.db"), Options{Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,9 +288,11 @@ func TestMigrateRefusesANewerDatabase(t *testing.T) {
 	}
 }
 
-// Excludes: acknowledged rows lost, and a writer that stays broken, when the disk is full.
+// Excludes: acknowledged rows lost, a writer that stays broken when the disk is full,
+// and a line for each write that fails.
 func TestAFullDiskIsAnErrorAndPasses(t *testing.T) {
-	d := open(t)
+	var said bytes.Buffer // by the writer, which is done with it when it has answered
+	d := openLogged(t, slog.New(slog.NewTextHandler(&said, nil)))
 	setLimit := func(pages string) {
 		t.Helper()
 		err := d.submit(t.Context(), &item{done: make(chan error, 1), alone: func(s *session) error {
@@ -313,9 +319,17 @@ func TestAFullDiskIsAnErrorAndPasses(t *testing.T) {
 	if n := count(t, d); n != acked {
 		t.Errorf("%d rows, %d acknowledged", n, acked)
 	}
+	for range 10 {
+		if err := d.Write(t.Context(), put(strings.Repeat("y", 3000), 1)); err == nil {
+			t.Error("a write was committed")
+		}
+	}
 	setLimit("1000000")
 	if err := d.Write(t.Context(), put("again", 1)); err != nil {
 		t.Errorf("after room was made: %v", err)
+	}
+	if n := strings.Count(said.String(), "\n"); n != 2 || !strings.Contains(said.String(), "failed=11") {
+		t.Errorf("%d lines: %s", n, said.String())
 	}
 }
 

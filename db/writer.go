@@ -179,10 +179,7 @@ func (d *DB) answer(items []*item, err error) {
 	if n := int64(len(items)); n > d.stats.largest.Load() {
 		d.stats.largest.Store(n)
 	}
-	if err != nil {
-		d.stats.broken.Add(1)
-		d.log.Error("a batch of writes was not committed", "items", len(items), "err", err)
-	}
+	d.note(len(items), err)
 	for _, it := range items {
 		if it.panicked {
 			d.stats.panics.Add(1)
@@ -198,6 +195,23 @@ func (d *DB) answer(items []*item, err error) {
 			it.done <- nil
 		}
 	}
+}
+
+// note says when writes begin to fail and when they no longer do, once each: a full disk
+// must not be filled by what is said of it.
+func (d *DB) note(items int, err error) {
+	switch {
+	case err != nil && d.failing == 0:
+		d.log.Error("writes are not committed", "items", items, "err", err)
+	case err == nil && d.failing > 0:
+		d.log.Warn("writes are committed again", "failed", d.failing)
+	}
+	if err == nil {
+		d.failing = 0
+		return
+	}
+	d.failing++
+	d.stats.broken.Add(1)
 }
 
 // errNotAll: an item failed that ran without a savepoint, so nothing is kept.
