@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/timmy-tower/timmy"
 )
 
@@ -31,7 +29,7 @@ type API struct {
 	draining  atomic.Bool
 	drained   chan struct{}
 	bodyWait  time.Duration
-	unsettled *lru.Cache[string, answer] // idempotency keys whose answer the books could not take
+	unsettled *unsettled
 }
 
 // New checks the settings and makes the door. Nothing runs until a handler is
@@ -52,8 +50,8 @@ func New(c Config) (*API, error) {
 	if a.clients, err = newClients(c.Limits, c.TrustedProxies, c.Now); err != nil {
 		return nil, fmt.Errorf("making rate limits: %w", err)
 	}
-	if a.unsettled, err = lru.New[string, answer](maxUnsettled); err != nil {
-		return nil, fmt.Errorf("making a memory of answers: %w", err)
+	if a.unsettled, err = newUnsettled(); err != nil {
+		return nil, err
 	}
 	if a.metrics, err = newMetrics(c.Collectors); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

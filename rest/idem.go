@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/timmy-tower/timmy"
 )
@@ -74,7 +77,7 @@ func (a *API) once(c *call, t task) answer {
 		return t.do(ctx, subject, false)
 	}
 	row := rowKey(t.route, t.credential, key)
-	if got, ok := a.unsettled.Get(row); ok {
+	if got, ok := a.unsettled.take(row); ok {
 		a.settleKey(c, row, got)
 	}
 	idem, err := a.cfg.IdemKeys.Reserve(ctx, row, sha256.Sum256(t.body), subject)
@@ -124,11 +127,39 @@ func (a *API) settleKey(c *call, row string, got answer) answer {
 	}
 	if err != nil { // what was done stays done: the answer is true
 		c.log.Error("http: settling idempotency key", "err", err)
-		a.unsettled.Add(row, got)
-		return got
+		a.unsettled.keep(row, got)
 	}
-	a.unsettled.Remove(row)
 	return got
+}
+
+// unsettled are the answers that the books could not take, by row, the newest
+// maxUnsettled of them. Each is given out once: an answer that two callers settle would
+// free the key under the second's feet, and the work be done twice.
+type unsettled struct {
+	mu sync.Mutex
+	by *lru.Cache[string, answer]
+}
+
+func newUnsettled() (*unsettled, error) {
+	by, err := lru.New[string, answer](maxUnsettled)
+	if err != nil {
+		return nil, fmt.Errorf("making a memory of answers: %w", err)
+	}
+	return &unsettled{by: by}, nil
+}
+
+func (u *unsettled) keep(row string, got answer) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.by.Add(row, got)
+}
+
+func (u *unsettled) take(row string) (got answer, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	got, ok = u.by.Get(row)
+	u.by.Remove(row)
+	return got, ok
 }
 
 // unknown reports whether err says that there is no such thing.

@@ -152,7 +152,7 @@ func TestACallCutOffByACrashRunsOnce(t *testing.T) {
 	s1 := d.want(d.call("POST", "/sessions", `{"amount_sats":500}`, keyUUID+"4"), 201, "")
 	d.fail = nil
 	d.crash()
-	d.api.unsettled.Purge()
+	d.api.unsettled.by.Purge()
 	if again := d.want(d.call("POST", "/sessions/"+id+"/request", `{"request":"hi"}`, auth, key), 200, ""); again.body != first.body {
 		t.Errorf("got %s, want %s", again.body, first.body)
 	}
@@ -194,8 +194,45 @@ func TestAKeyIsSettledOnceTheBooksCanBeWritten(t *testing.T) {
 	if again := ask(200); again.body != first.body || again.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("got %s, want %s", again.body, first.body)
 	}
-	if d.runs != 1 || d.api.unsettled.Len() != 0 {
-		t.Errorf("%d runs, %d answers wait", d.runs, d.api.unsettled.Len())
+	if d.runs != 1 || d.api.unsettled.by.Len() != 0 {
+		t.Errorf("%d runs, %d answers wait", d.runs, d.api.unsettled.by.Len())
+	}
+}
+
+// Excludes a key that is freed for a second call while the first one's is running,
+// because both came with a refusal that had to be settled.
+func TestARefusalIsSettledByOneCaller(t *testing.T) {
+	for range 50 {
+		d := open(t, nil)
+		id, auth := d.funded("500")
+		var over atomic.Int32
+		d.fail = func(m string) error {
+			if m == "drop" {
+				return timmy.Errorf(timmy.Internal, "disk full")
+			}
+			return nil
+		}
+		post := func() got {
+			return d.call("POST", "/sessions/"+id+"/request", `{"request":"hi"}`, auth, "Idempotency-Key: one")
+		}
+		d.sessions[id].posted = 0
+		d.want(post(), 402, "")
+		d.fail = nil
+		d.sessions[id].posted = 500 * timmy.Sat
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if g := post(); g.status == 200 && g.header.Get("Idempotency-Replayed") == "" {
+					over.Add(1)
+				} else if g.status != 200 && g.status != 409 {
+					t.Errorf("got %d %s", g.status, g.body)
+				}
+			})
+		}
+		all.Wait()
+		if d.runs != 1 {
+			t.Fatalf("%d runs, %d fresh answers", d.runs, over.Load())
+		}
 	}
 }
 
