@@ -16,5 +16,6 @@
 //	FAILPOINT="before ledger finish=crash@3; after wallet issue=error; before agent work=delay 16s"
 //
 // crash is kill -9 of the own process, error returns [ErrHit] and delay waits; @N
-// begins with the Nth time. [Clock] is a clock that such a build lets a test set. Such a build is for tests and never for money.
+// begins with the Nth time. [Clock] is a clock that such a build lets a test set. It is
+// for tests and never for money.
 package failpoint

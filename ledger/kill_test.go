@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,9 +94,9 @@ func one(ctx context.Context, l *Ledger, id string, k timmy.PubKey, say func(...
 // finished → ids.
 type acks map[string][]string
 
-// killed runs a victim on the ledger at path and kills it once it has said yes so many
-// times.
-func (a acks) killed(t *testing.T, path string, round, after int, env ...string) {
+// killed runs a victim on the ledger at path and kills it a while after it has said yes
+// so many times; right after it, nothing is under way.
+func (a acks) killed(t *testing.T, path string, round, after int, pause time.Duration, env ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(append(os.Environ(), killEnv+"="+path, roundEnv+"="+fmt.Sprint(round)), env...)
@@ -116,7 +115,7 @@ func (a acks) killed(t *testing.T, path string, round, after int, env ...string)
 		}
 		a[what] = append(a[what], id)
 		if n == after {
-			time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond) // right after a yes nothing is under way
+			time.Sleep(pause)
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +174,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		kills = times(8, 40) // each takes the server a second
 	}
 	for round := range kills {
-		said.killed(t, path, round, 20+round%20*37)
+		said.killed(t, path, round, 20+round%20*37, 0)
 	}
 	said.kept(t, path)
 	t.Logf("%d kills: %d credits, %d ends acknowledged", kills, len(said["credited"]), len(said["finished"]))
@@ -196,7 +195,7 @@ func TestAPowerCutLosesNothing(t *testing.T) {
 	disk.Sync = 5 * time.Millisecond
 	path, cuts, lost := filepath.Join(dir, "ledger.db"), times(30, 200), 0
 	for round := range cuts {
-		said.killed(t, path, round, 10+rng.IntN(100), disk.Env()...)
+		said.killed(t, path, round, 10+rng.IntN(100), time.Duration(rng.IntN(5000))*time.Microsecond, disk.Env()...)
 		n, err := disk.Cut(rng)
 		if err != nil {
 			t.Fatal(err)
@@ -222,7 +221,7 @@ func TestEveryYesIsSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	const yes = 2000
-	said.killed(t, filepath.Join(dir, "ledger.db"), 0, yes, append(disk.Env(), writersEnv+"=1")...)
+	said.killed(t, filepath.Join(dir, "ledger.db"), 0, yes, 0, append(disk.Env(), writersEnv+"=1")...)
 	syncs, err := disk.Syncs()
 	t.Logf("%d syncs, %d times yes", syncs, said.count())
 	if err != nil || said.count() < yes || syncs < int64(said.count()) {

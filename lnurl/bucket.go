@@ -3,9 +3,10 @@ package lnurl
 import (
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/timmy-tower/timmy"
 )
 
 // Rate is a token bucket: so many a minute, after a burst. Zero: the default.
@@ -86,35 +87,7 @@ func (bs *buckets) sweep(now time.Time) {
 	}
 }
 
-// prefixOf is whom a call is counted for: the socket's address, or, behind a
-// configured proxy, the last forwarded one that is not a proxy's.
-func prefixOf(r *http.Request, proxies []netip.Prefix) netip.Prefix {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	addr := ap.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && trusted(addr, proxies); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = next.Unmap()
-	}
-	bits := 24
-	if addr.Is6() {
-		bits = 56
-	}
-	p, _ := addr.WithZone("").Prefix(bits)
-	return p
-}
-
-func trusted(a netip.Addr, proxies []netip.Prefix) bool {
-	for _, p := range proxies {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+// prefixOf is whom a call is counted for.
+func prefixOf(r *http.Request, proxies timmy.Proxies) netip.Prefix {
+	return timmy.Network(proxies.Client(r.RemoteAddr, r.Header.Values("X-Forwarded-For")), 24, 56)
 }

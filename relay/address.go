@@ -4,17 +4,18 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/timmy-tower/timmy"
 )
 
 // doors counts what each address does.
 type doors struct {
 	limits  Limits
-	proxies []netip.Prefix
+	proxies timmy.Proxies
 	now     func() time.Time
 
 	mu   sync.Mutex
@@ -37,33 +38,9 @@ func newDoors(l Limits, proxies []netip.Prefix, now func() time.Time) (*doors, e
 	return &doors{limits: l, proxies: proxies, now: now, open: map[netip.Prefix]int{}, wide: map[netip.Prefix]int{}, bad: bad}, nil
 }
 
-// client is the address a request comes from. A forwarding header is believed
-// only from a configured proxy, and read from its end: what stands before the
-// first address that is not a proxy was written by the client.
+// client is the address a request comes from.
 func (d *doors) client(req *http.Request) netip.Addr {
-	at, err := netip.ParseAddrPort(req.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr := at.Addr().Unmap()
-	hops := strings.Split(strings.Join(req.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && d.proxy(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = next.Unmap()
-	}
-	return addr
-}
-
-func (d *doors) proxy(a netip.Addr) bool {
-	for _, p := range d.proxies {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return d.proxies.Client(req.RemoteAddr, req.Header.Values("X-Forwarded-For"))
 }
 
 // enter takes a place for a connection; ok is false when there is none.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -114,20 +115,7 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) burst() int { return max(1_000, l.FramesPerSecond) }
 
 // prefix is what counts as one address. An IPv6 subscriber has a whole /64.
-func prefix(a netip.Addr) netip.Prefix { return masked(a, 32, 64) }
+func prefix(a netip.Addr) netip.Prefix { return timmy.Network(a, 32, 64) }
 
 // widePrefix is the network around an address, which often is one owner's too.
-func widePrefix(a netip.Addr) netip.Prefix { return masked(a, 24, 48) }
-
-func masked(a netip.Addr, v4, v6 int) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := v6
-	if a.Is4() {
-		bits = v4
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
-}
+func widePrefix(a netip.Addr) netip.Prefix { return timmy.Network(a, 24, 48) }

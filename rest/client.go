@@ -3,16 +3,17 @@ package rest
 import (
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
+
+	"github.com/timmy-tower/timmy"
 )
 
 // clients are the token buckets, per address prefix, and who is asking.
 type clients struct {
-	proxies  []netip.Prefix
+	proxies  timmy.Proxies
 	now      Clock
 	all      *buckets
 	sessions *buckets
@@ -33,44 +34,12 @@ func (c *clients) allowSession(r *http.Request) bool {
 	return c.sessions.allow(c.prefix(r), c.now())
 }
 
-// prefix is what a client is counted by: its IPv4 address, or its IPv6 /64.
-func (c *clients) prefix(r *http.Request) netip.Prefix {
-	a := c.address(r)
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = ipv6Prefix
-	}
-	p, _ := a.Prefix(bits) // an invalid address is one bucket for all that have none
-	return p
-}
+// prefix is what a client is counted by: its IPv4 address, or its IPv6 /64. Without
+// one it is one bucket for all that have none.
+func (c *clients) prefix(r *http.Request) netip.Prefix { return timmy.Network(c.address(r), 32, 64) }
 
-// address is the socket's peer. X-Forwarded-For is read from the right, and only
-// as far as trusted proxies wrote it: everything left of the first stranger is
-// that stranger's invention.
 func (c *clients) address(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	at := ap.Addr().Unmap().WithZone("")
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && len(hops)-i <= maxForwarded && c.trusted(at); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		at = hop.Unmap().WithZone("")
-	}
-	return at
-}
-
-func (c *clients) trusted(a netip.Addr) bool {
-	for _, p := range c.proxies {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return c.proxies.Client(r.RemoteAddr, r.Header.Values("X-Forwarded-For"))
 }
 
 // buckets are token buckets of one size.

@@ -52,10 +52,6 @@ const (
 	// maxClients is how many address prefixes have a bucket; beyond it the one
 	// seen longest ago starts anew, which costs nothing but memory not spent.
 	maxClients = 16384
-	// maxForwarded is how many hops of X-Forwarded-For are looked at.
-	maxForwarded = 16
-	// ipv6Prefix is what one customer is given.
-	ipv6Prefix = 64
 
 	// topUpWait and topUpPoll: how long the loser of two top-ups waits for the
 	// winner's invoice, which is being made by the wallet right now.

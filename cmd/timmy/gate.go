@@ -3,9 +3,10 @@ package main
 import (
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/timmy-tower/timmy"
 )
 
 const (
@@ -31,14 +32,14 @@ const gateRefusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConn
 type gate struct {
 	net.Listener
 	each    int
-	proxies []netip.Prefix
+	proxies timmy.Proxies
 
 	mu   sync.Mutex
 	all  int
 	open map[netip.Prefix]int
 }
 
-func newGate(l net.Listener, each int, proxies []netip.Prefix) *gate {
+func newGate(l net.Listener, each int, proxies timmy.Proxies) *gate {
 	return &gate{Listener: l, each: each, proxies: proxies, open: map[netip.Prefix]int{}}
 }
 
@@ -62,20 +63,11 @@ func (g *gate) Accept() (net.Conn, error) {
 // from is what a connection is counted by; the zero prefix is counted with no
 // address.
 func (g *gate) from(c net.Conn) netip.Prefix {
-	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
+	a := timmy.Proxies(nil).Client(c.RemoteAddr().String(), nil)
+	if g.proxies.Has(a) {
 		return netip.Prefix{}
 	}
-	a := at.Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(g.proxies, func(p netip.Prefix) bool { return p.Contains(a) }) {
-		return netip.Prefix{}
-	}
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
+	return timmy.Network(a, 32, 64)
 }
 
 func (g *gate) enter(from netip.Prefix) bool {
