@@ -52,7 +52,7 @@ race:
 	$(GO) test -race -tags '$(TAGS)' $(PACKAGES)
 
 # the promises of the books as often as docs/promises.md says, on SQLite: minutes
-COUNTED = Debits|HoldEndsOnce|NewKeys|CreditIsOnce|TopUpsAndDebits|CancelledCall|EveryStep
+COUNTED = Debits|HoldEndsOnce|NewKeys|CreditIsOnce|TopUpsAndDebits|CancelledCall|EveryStep|KilledMigration
 counts:
 	TIMMY_SOAK=sqlite $(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -run '$(COUNTED)' ./ledger
 

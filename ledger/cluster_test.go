@@ -23,6 +23,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if path := os.Getenv(migrateEnv); path != "" {
+		if err := migrateOnly(path); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if code := m.Run(); code != 0 || once() || soak() == "sqlite" {
 		os.Exit(code)
 	}

@@ -92,10 +92,11 @@ func (l *Ledger) Keep(ctx context.Context, key string, status int, reply []byte)
 	})
 }
 
-// Drop forgets a key whose call was refused before it did anything.
+// Drop forgets a key whose call was refused before it did anything, unless another
+// tower has taken it over meanwhile.
 func (l *Ledger) Drop(ctx context.Context, key string) error {
 	return l.write(ctx, failpoint.LedgerDrop, func(t *txn) error {
-		_, err := t.Exec(`DELETE FROM idem WHERE key = ? AND done = 0`, key)
+		_, err := t.Exec(`DELETE FROM idem WHERE key = ? AND done = 0 AND owner = ?`, key, t.l.boot)
 		return err
 	})
 }

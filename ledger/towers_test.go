@@ -239,6 +239,18 @@ func TestAnotherTowersCallIsNotTakenOver(t *testing.T) {
 	if i, err := other.Reserve(t.Context(), "k", [32]byte{1}, "b"); err != nil || i.State != IdemFresh || i.Subject != "a" {
 		t.Errorf("when its tower is dead: %+v, %v", i, err)
 	}
+	if err := one.Drop(t.Context(), "k"); err != nil { // it was not dead, and its call was refused
+		t.Error(err)
+	}
+	if i, err := one.Reserve(t.Context(), "k", [32]byte{1}, "c"); err != nil || i.State != IdemInFlight {
+		t.Errorf("the key that another tower has: %+v, %v", i, err)
+	}
+	if err := other.Drop(t.Context(), "k"); err != nil {
+		t.Error(err)
+	}
+	if i, err := one.Reserve(t.Context(), "k", [32]byte{1}, "c"); err != nil || i.State != IdemFresh || i.Subject != "c" {
+		t.Errorf("a freed key: %+v, %v", i, err)
+	}
 }
 
 // Excludes: a schema that only one of the two databases gets.
