@@ -140,7 +140,7 @@ func TestAKilledMigrationIsWholeOrUndone(t *testing.T) {
 		f.stop()
 	}
 	t.Logf("%d kills within %v, %d of them before the end; found schemas: %s", kills, whole, early, fmt.Sprint(found))
-	if early < kills/4 {
+	if early == 0 {
 		t.Error("no kill came while it migrated")
 	}
 }

@@ -90,21 +90,26 @@ func TestFirstPassFindsWhatWasMissed(t *testing.T) {
 	})
 }
 
-// Excludes B2: a credit that failed and was forgotten. Health goes red, then green.
+// Excludes B2: credits that failed and were forgotten. Health goes red, then green.
 func TestFailedCreditIsTriedAgain(t *testing.T) {
+	const settlements = 100
 	for _, push := range []bool{false, true} {
 		t.Run(fmt.Sprint("push ", push), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				book, fake := newBook(), newWallet()
-				stream := &pushWallet{fakeWallet: fake, settled: make(chan timmy.Payment, 1)}
+				stream := &pushWallet{fakeWallet: fake, settled: make(chan timmy.Payment, settlements)}
 				cfg := TillConfig{Invoices: book, Wallet: fake}
 				if push {
 					cfg.Wallet, fake.noLookup = stream, true
 				}
 				runTill(t, cfg, func(t *testing.T, till *Till) {
-					inv, err := till.Invoice(t.Context(), topUp(100*timmy.Sat))
-					if err != nil {
-						t.Fatal(err)
+					var open []timmy.Invoice
+					for range settlements {
+						inv, err := till.Invoice(t.Context(), topUp(100*timmy.Sat))
+						if err != nil {
+							t.Fatal(err)
+						}
+						open = append(open, inv)
 					}
 					book.fail(func(method string) error {
 						if method == "Credit" {
@@ -112,8 +117,10 @@ func TestFailedCreditIsTriedAgain(t *testing.T) {
 						}
 						return nil
 					})
-					fake.pay(inv.Hash, inv.Amount)
-					stream.settled <- timmy.Payment{Hash: inv.Hash, Received: inv.Amount, Settled: true}
+					for _, inv := range open {
+						fake.pay(inv.Hash, inv.Amount)
+						stream.settled <- timmy.Payment{Hash: inv.Hash, Received: inv.Amount, Settled: true}
+					}
 					time.Sleep(10 * time.Second)
 					if till.Healthy() == nil {
 						t.Error("healthy while a credit fails")
@@ -123,7 +130,7 @@ func TestFailedCreditIsTriedAgain(t *testing.T) {
 					if err := till.Healthy(); err != nil {
 						t.Errorf("still unhealthy: %v", err)
 					}
-					if b := book.balance(timmy.UserAccount(alice)); b.Posted != 100*timmy.Sat {
+					if b := book.balance(timmy.UserAccount(alice)); b.Posted != settlements*100*timmy.Sat {
 						t.Errorf("credited %v", b.Posted)
 					}
 				})
