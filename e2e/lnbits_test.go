@@ -10,10 +10,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/wallet"
@@ -27,6 +32,11 @@ type lnbits struct {
 	*httptest.Server
 	node *wallet.Fake
 	away atomic.Bool
+
+	tamper atomic.Pointer[func(map[string]any)] // changes what is said of a new invoice
+
+	mu      sync.Mutex
+	sockets map[*websocket.Conn]bool
 }
 
 func startLNbits(t testing.TB) *lnbits {
@@ -35,11 +45,12 @@ func startLNbits(t testing.TB) *lnbits {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lnbits{node: node}
+	l := &lnbits{node: node, sockets: map[*websocket.Conn]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/payments", l.create)
 	mux.HandleFunc("GET /api/v1/payments/{hash}", l.look)
-	mux.HandleFunc("GET /api/v1/payments", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`[]`)) })
+	mux.HandleFunc("GET /api/v1/payments", l.list)
+	mux.HandleFunc("GET /api/v1/ws/{key}", l.listen)
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case l.away.Load():
@@ -77,11 +88,58 @@ func (l *lnbits) create(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf(`{"detail":%q}`, err), http.StatusBadRequest)
 		return
 	}
-	w.WriteHeader(http.StatusCreated)
-	json.NewEncoder(w).Encode(map[string]any{
+	made := map[string]any{
 		"payment_hash": inv.Hash.String(), "bolt11": inv.Bolt11, "checking_id": inv.Hash.String(),
 		"amount": int64(inv.Amount), "status": "pending",
-	})
+	}
+	if tamper := l.tamper.Load(); tamper != nil {
+		(*tamper)(made)
+	}
+	w.WriteHeader(http.StatusCreated)
+	json.NewEncoder(w).Encode(made)
+}
+
+// list has what was settled, newest first.
+func (l *lnbits) list(w http.ResponseWriter, r *http.Request) {
+	limit, _ := strconv.Atoi(r.FormValue("limit"))
+	offset, _ := strconv.Atoi(r.FormValue("offset"))
+	all, err := l.node.List(r.Context(), time.Time{})
+	if err != nil {
+		http.Error(w, fmt.Sprintf(`{"detail":%q}`, err), http.StatusInternalServerError)
+		return
+	}
+	slices.Reverse(all)
+	rows := []map[string]any{}
+	for _, p := range all[min(offset, len(all)):min(offset+limit, len(all))] {
+		rows = append(rows, map[string]any{"payment_hash": p.Hash.String(), "amount": int64(p.Received), "status": "success"})
+	}
+	json.NewEncoder(w).Encode(rows)
+}
+
+// listen keeps a socket that is told of payments.
+func (l *lnbits) listen(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	l.mu.Lock()
+	l.sockets[c] = true
+	l.mu.Unlock()
+	c.Read(r.Context())
+	l.mu.Lock()
+	delete(l.sockets, c)
+	l.mu.Unlock()
+}
+
+func (l *lnbits) push(h timmy.Hash) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.sockets {
+		c.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"wallet_balance":1,"payment":{"payment_hash":%q,"status":"success"}}`, h))
+	}
 }
 
 func (l *lnbits) look(w http.ResponseWriter, r *http.Request) {
