@@ -100,6 +100,9 @@ func (g *guest) serve() {
 		g.drop(s)
 	}
 	g.out.end()
+	if errors.Is(err, errStalled) {
+		g.kill(errStalled)
+	}
 	if g.end.Code == 0 {
 		g.cancel(errEnded)
 	}
@@ -110,6 +113,9 @@ func (g *guest) serve() {
 		_ = g.ws.Close(g.end.Code, g.end.Reason) // the peer may be gone already
 	}
 	g.cancel(errEnded)
+	if errors.Is(context.Cause(g.ctx), errStalled) {
+		g.r.count.stalled.Add(1)
+	}
 	_ = g.ws.CloseNow() // as above
 }
 
@@ -143,7 +149,7 @@ func (g *guest) read() ([]byte, error) {
 	if kind != websocket.MessageText {
 		return nil, g.refuse(websocket.StatusUnsupportedData, "invalid: text frames only")
 	}
-	late := time.AfterFunc(frameWithin, func() { g.kill(errStalled) })
+	late := time.AfterFunc(frameWithin, func() { g.kill(errEnded) })
 	defer late.Stop()
 	frame, err := io.ReadAll(io.LimitReader(from, maxFrame+1))
 	if err != nil {
@@ -267,7 +273,6 @@ func (g *guest) notice(s string) error { return g.send("NOTICE", s) }
 // closed.
 func (g *guest) live(m message) {
 	if err := g.out.push(m); errors.Is(err, errStalled) {
-		g.r.count.stalled.Add(1)
 		g.kill(errStalled)
 	}
 }
@@ -325,11 +330,12 @@ func (g *guest) write() {
 		ctx, cancel := context.WithTimeoutCause(g.ctx, writeDeadline, errStalled)
 		err := g.ws.Write(ctx, websocket.MessageText, buf)
 		if err != nil {
-			if errors.Is(context.Cause(ctx), errStalled) && g.ctx.Err() == nil {
-				g.r.count.stalled.Add(1)
+			why := errEnded
+			if errors.Is(context.Cause(ctx), errStalled) {
+				why = errStalled
 			}
 			cancel()
-			g.kill(errStalled)
+			g.kill(why)
 			return
 		}
 		cancel()

@@ -54,7 +54,7 @@ func TestStalledReaderDelaysNobody(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if got := s.Stats().Stalled; got < stalled {
+	if got := s.Stats().Stalled; got != stalled {
 		t.Errorf("%d counted as stalled", got)
 	}
 }
