@@ -58,6 +58,8 @@ type tower struct {
 	arm  []string // more of env, for one start
 	cmd  *exec.Cmd
 	log  *lockedBuffer
+
+	metrics string // their URL, where they are shown
 }
 
 // startTower starts a tower on embedded defaults, changed by env ("NAME=value").

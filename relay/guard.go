@@ -305,7 +305,6 @@ func (g *guest) shutdown() {
 // write sends what is queued until the queue has ended. A write that takes too
 // long closes the connection.
 func (g *guest) write() {
-	var buf []byte
 	idle := time.NewTicker(pingEvery)
 	defer idle.Stop()
 	for {
@@ -323,27 +322,32 @@ func (g *guest) write() {
 			}
 			continue
 		}
-		buf = append(append(buf[:0], m.head...), m.body...)
-		if m.body != nil {
-			buf = append(buf, ']')
-		}
-		ctx, cancel := context.WithTimeoutCause(g.ctx, writeDeadline, errStalled)
-		err := g.ws.Write(ctx, websocket.MessageText, buf)
-		if err != nil {
-			why := errEnded
-			if errors.Is(context.Cause(ctx), errStalled) {
-				why = errStalled
-			}
-			cancel()
-			g.kill(why)
+		if err := g.frame(m); err != nil {
+			g.kill(err)
 			return
 		}
-		cancel()
 		g.r.count.sent.Add(1)
-		if cap(buf) > keepBuffer {
-			buf = nil
-		}
 	}
+}
+
+// frame writes a message. Its buffer is shared by all connections, for most of them
+// are quiet, and an event for many would cost a buffer for each.
+func (g *guest) frame(m message) error {
+	buf := g.r.frames.Get().(*[]byte)
+	defer g.r.frames.Put(buf)
+	*buf = append(append((*buf)[:0], m.head...), m.body...)
+	if m.body != nil {
+		*buf = append(*buf, ']')
+	}
+	ctx, cancel := context.WithTimeoutCause(g.ctx, writeDeadline, errStalled)
+	defer cancel()
+	if err := g.ws.Write(ctx, websocket.MessageText, *buf); err != nil {
+		if errors.Is(context.Cause(ctx), errStalled) {
+			return errStalled
+		}
+		return errEnded
+	}
+	return nil
 }
 
 // ping finds out whether the peer is still there, and keeps proxies from closing

@@ -51,7 +51,6 @@ const (
 	maxQueueMessages = 1_024
 	writeDeadline    = 10 * time.Second
 	roomDeadline     = 12 * time.Second // longer than a write may take
-	keepBuffer       = 16 << 10         // bytes a quiet connection keeps for writing
 	frameWithin      = 30 * time.Second // for all of a message, once its first bytes are there
 	pingEvery        = 30 * time.Second // proxies close what is silent for 60 s
 	pongWithin       = 45 * time.Second

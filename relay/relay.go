@@ -73,6 +73,7 @@ type Relay struct {
 	info    atomic.Pointer[[]byte] // the NIP-11 document
 	crypto  chan struct{}          // one token for each processor that may verify
 	count   counters
+	frames  sync.Pool // of *[]byte: what is being written
 
 	draining atomic.Bool
 	working  sync.RWMutex // held for reading while an EVENT is handled
@@ -104,6 +105,7 @@ func New(c Config) (*Relay, error) {
 		cfg: c, path: u.Path, log: c.Log, store: NewStore(c.DB, c.Now), live: newLive(),
 		crypto: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		guests: map[*guest]struct{}{}, gone: make(chan struct{}, 1),
+		frames: sync.Pool{New: func() any { return new([]byte) }},
 	}
 	if r.doors, err = newDoors(c.Limits, c.TrustedProxies, c.Now); err != nil {
 		return nil, err

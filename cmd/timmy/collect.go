@@ -41,6 +41,24 @@ func (p *parts) collectors() []prometheus.Collector {
 		"ledger": func() int64 { return p.ledger.Stats().Writes },
 		"events": func() int64 { return p.events.Stats().Writes },
 	})
+	each("timmy_relay_open", "Connections and subscriptions of the own relay, now.", "what", map[string]func() int64{
+		"connections":   func() int64 { return int64(p.relay.Stats().Connections) },
+		"subscriptions": func() int64 { return p.relay.Stats().Subscriptions },
+	})
+	each("timmy_relay_connections_ended", "Connections that the own relay refused, or closed because their reader was too slow.", "why", map[string]func() int64{
+		"turned_away": func() int64 { return p.relay.Stats().Turned },
+		"stalled":     func() int64 { return p.relay.Stats().Stalled },
+	})
+	each("timmy_relay_events", "Events at the own relay by what became of them.", "event", map[string]func() int64{
+		"stored":  func() int64 { return p.relay.Stats().Stored },
+		"refused": func() int64 { return p.relay.Stats().Refused },
+		"expired": func() int64 { return p.relay.Stats().Expired },
+	})
+	each("timmy_relay_messages", "Messages of the own relay, and those over the rate.", "event", map[string]func() int64{
+		"read":    func() int64 { return p.relay.Stats().Frames },
+		"sent":    func() int64 { return p.relay.Stats().Sent },
+		"limited": func() int64 { return p.relay.Stats().Limited },
+	})
 	gauge("timmy_messages_accepted", "Direct messages taken in.", nil, func() float64 { return float64(p.inbox.Stats().Accepted) })
 	gauge("timmy_books_ok", "1 while the books add up.", nil, func() float64 { return truth(p.booksOK.Load()) })
 	gauge("timmy_wallet_up", "1 while payments can be detected and credited.", nil, func() float64 { return truth(p.till.Healthy() == nil) })
