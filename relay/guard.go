@@ -33,6 +33,7 @@ type guest struct {
 	end      websocket.CloseError // how to close; the zero value is abruptly
 
 	out   *queue
+	cork  *cork
 	rate  *rate.Limiter
 	keys  atomic.Pointer[[]string] // authenticated, in hex
 	alive atomic.Bool              // a ping is under way
@@ -41,7 +42,7 @@ type guest struct {
 // errClose ends a connection; guest.end says how.
 var errClose = errors.New("closing")
 
-// accept makes a websocket of a request and serves it to its end.
+// accept makes a websocket of a request, and serves it.
 func (r *Relay) accept(w http.ResponseWriter, req *http.Request) {
 	if r.draining.Load() {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
@@ -58,32 +59,45 @@ func (r *Relay) accept(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "too many connections", http.StatusTooManyRequests)
 		return
 	}
-	defer r.doors.leave(addr)
+	g := r.upgrade(w, req, addr)
+	if g == nil {
+		r.doors.leave(addr)
+		return
+	}
+	r.count.accepted.Add(1)
+	r.enter(g)
+	go func() { // what net/http keeps for a call is not kept as long as a connection
+		defer r.doors.leave(addr)
+		defer r.leave(g)
+		g.serve()
+	}()
+}
+
+// upgrade makes a guest of a request; nil: it was answered otherwise.
+func (r *Relay) upgrade(w http.ResponseWriter, req *http.Request, addr netip.Addr) *guest {
 	challenge := make([]byte, challengeSz)
 	if _, err := io.ReadFull(r.cfg.Rand, challenge); err != nil {
 		r.log.Error("no randomness for a challenge", "err", err)
 		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
+		return nil
 	}
 	// Any page may connect: Nostr has no cookies to steal.
 	frames := rate.NewLimiter(rate.Limit(r.cfg.Limits.FramesPerSecond), r.cfg.Limits.burst())
-	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+	out := &cork{pool: &r.frames}
+	ws, err := websocket.Accept(&corked{w, out}, req, &websocket.AcceptOptions{
 		InsecureSkipVerify: true,
 		OnPingReceived:     func(context.Context, []byte) bool { return frames.AllowN(r.cfg.Now(), 1) },
 	})
 	if err != nil {
-		return
+		return nil
 	}
 	ws.SetReadLimit(-1) // read cuts itself, so that it can say why first
 	g := &guest{
 		r: r, ws: ws, addr: addr, from: prefix(addr), challenge: hex.EncodeToString(challenge),
-		subs: map[string]*sub{}, out: newQueue(), rate: frames,
+		subs: map[string]*sub{}, out: newQueue(), cork: out, rate: frames,
 	}
-	g.ctx, g.cancel = context.WithCancelCause(context.WithoutCancel(req.Context()))
-	r.count.accepted.Add(1)
-	r.enter(g)
-	defer r.leave(g)
-	g.serve()
+	g.ctx, g.cancel = context.WithCancelCause(context.Background()) // it outlives the call
+	return g
 }
 
 func (g *guest) serve() {
@@ -341,6 +355,7 @@ func (g *guest) frame(m message) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(g.ctx, writeDeadline, errStalled)
 	defer cancel()
+	g.cork.hold(!g.out.empty())
 	if err := g.ws.Write(ctx, websocket.MessageText, *buf); err != nil {
 		if errors.Is(context.Cause(ctx), errStalled) {
 			return errStalled
@@ -373,14 +388,4 @@ func (g *guest) drop(s *sub) {
 	g.values -= s.values
 	delete(g.subs, s.id)
 	g.r.count.subs.Add(-1)
-}
-
-// eventHead is what stands before an event in a frame to a subscriber.
-func eventHead(id string) ([]byte, error) {
-	b, err := json.Marshal([]string{"EVENT", id})
-	if err != nil {
-		return nil, err
-	}
-	b[len(b)-1] = ','
-	return b, nil
 }

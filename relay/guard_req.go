@@ -108,7 +108,7 @@ func (g *guest) room(s *sub, authed bool) error {
 // stored sends what is in the store, then EOSE, then what came in meanwhile. EOSE
 // carries ["finish"] only if all there is was sent (NIP-67).
 func (g *guest) stored(s *sub) error {
-	sent, finished := map[string]struct{}{}, true
+	sent, finished, answer := map[string]struct{}{}, true, []message(nil)
 	for _, f := range s.filters {
 		keys := g.authed()
 		list, whole, err := g.r.store.query(g.ctx, f, reader{strict: true, keys: keys})
@@ -116,21 +116,27 @@ func (g *guest) stored(s *sub) error {
 			return g.failed(s, err)
 		}
 		finished = finished && whole
+		if err := g.out.waitAll(g.ctx, answer); err != nil { // one filter's answer is in memory at a time
+			return err
+		}
+		answer = answer[:0]
 		for _, x := range list {
 			if _, known := sent[x.ev.ID]; known || !mayRead(x.ev, keys) || g.r.rules.bans(x.ev.PubKey) || g.r.rules.bansEvent(x.ev.ID) {
 				continue
 			}
 			sent[x.ev.ID] = struct{}{}
-			if err := g.out.wait(g.ctx, message{s.head, x.raw}); err != nil {
-				return err
-			}
+			answer = append(answer, message{s.head, x.raw})
 		}
 	}
 	eose := []any{"EOSE", s.id}
 	if finished {
 		eose = append(eose, []string{"finish"})
 	}
-	if err := g.send(eose...); err != nil {
+	b, err := json.Marshal(eose)
+	if err != nil {
+		return err
+	}
+	if err := g.out.waitAll(g.ctx, append(answer, message{head: b})); err != nil {
 		return err
 	}
 	s.opened(sent)
@@ -165,4 +171,14 @@ func (g *guest) unsubscribe(items []json.RawMessage) error {
 		g.drop(s)
 	}
 	return nil
+}
+
+// eventHead is what stands before an event in a frame to a subscriber.
+func eventHead(id string) ([]byte, error) {
+	b, err := json.Marshal([]string{"EVENT", id})
+	if err != nil {
+		return nil, err
+	}
+	b[len(b)-1] = ','
+	return b, nil
 }

@@ -54,7 +54,7 @@ type site struct {
 	done  chan error
 }
 
-func openDB(t *testing.T, path string) *db.DB {
+func openDB(t testing.TB, path string) *db.DB {
 	t.Helper()
 	d, err := db.OpenSQLite(t.Context(), path, db.Options{})
 	if err != nil {
@@ -73,7 +73,7 @@ func openDB(t *testing.T, path string) *db.DB {
 	return d
 }
 
-func newSite(t *testing.T, change ...func(*Config)) *site {
+func newSite(t testing.TB, change ...func(*Config)) *site {
 	t.Helper()
 	s := &site{clock: &clock{}, self: newKey(t), done: make(chan error, 1)}
 	c := Config{

@@ -38,6 +38,7 @@ const (
 	maxValues     = 20_000 // of all live filters of a connection: about 2 MB of index
 	maxPending    = 256    // live events held back until a subscription's EOSE
 	maxScan       = 40     // index ranges one filter may be split into
+	loadAtOnce    = 64     // events that are read with one question
 )
 
 // queryTimeout ends a query that reads too much; what was found is not sent.
@@ -49,6 +50,7 @@ const queryTimeout = 2 * time.Second
 const (
 	maxQueueBytes    = 4 << 20
 	maxQueueMessages = 1_024
+	maxHeld          = 32 << 10 // bytes that are sent together
 	writeDeadline    = 10 * time.Second
 	roomDeadline     = 12 * time.Second // longer than a write may take
 	frameWithin      = 30 * time.Second // for all of a message, once its first bytes are there

@@ -47,6 +47,15 @@ func (q *queue) push(m message) error { return q.pushWithin(m, maxQueueMessages,
 func (q *queue) pushWithin(m message, messages, bytes int) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err := q.add(m, messages, bytes); err != nil {
+		return err
+	}
+	signal(q.wake)
+	return nil
+}
+
+// add needs the lock.
+func (q *queue) add(m message, messages, bytes int) error {
 	if q.ended {
 		return errEnded
 	}
@@ -56,8 +65,30 @@ func (q *queue) pushWithin(m message, messages, bytes int) error {
 	}
 	q.items = append(q.items, m)
 	q.bytes += m.size()
-	signal(q.wake)
 	return nil
+}
+
+// waitAll is wait for several messages: those for which there is room are there at
+// once, so that they are written together.
+func (q *queue) waitAll(ctx context.Context, list []message) error {
+	n := q.fill(list)
+	for _, m := range list[n:] {
+		if err := q.wait(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill adds what there is room for, and says how many that were.
+func (q *queue) fill(list []message) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for n < len(list) && q.add(list[n], maxQueueMessages/2, maxQueueBytes/2) == nil {
+		n++
+	}
+	signal(q.wake)
+	return n
 }
 
 // wait adds a message when half of the queue is free. The other half is for live
@@ -98,6 +129,13 @@ func (q *queue) take() (m message, more, ended bool) {
 	q.bytes -= m.size()
 	signal(q.room)
 	return m, true, false
+}
+
+// empty reports whether nothing waits.
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) == 0
 }
 
 // end lets the writer finish what is there and take nothing more.

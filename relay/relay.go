@@ -73,7 +73,7 @@ type Relay struct {
 	info    atomic.Pointer[[]byte] // the NIP-11 document
 	crypto  chan struct{}          // one token for each processor that may verify
 	count   counters
-	frames  sync.Pool // of *[]byte: what is being written
+	frames  sync.Pool // of *[]byte: what is being written, on any connection
 
 	draining atomic.Bool
 	working  sync.RWMutex // held for reading while an EVENT is handled

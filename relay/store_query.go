@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy/db"
@@ -60,12 +61,7 @@ func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) (list []f
 	defer cancel()
 	now := s.now().Unix()
 	err = s.db.Read(ctx, func(tx *db.Tx) error {
-		keys, all, err := collect(tx, scans(f, who, now), f.Limit)
-		if err != nil {
-			return err
-		}
-		list, err = load(tx, keys)
-		whole = all && len(list) == len(keys)
+		list, whole, err = read(tx, scans(f, who, now), f.Limit)
 		return err
 	})
 	if err != nil {
@@ -101,6 +97,52 @@ func (s *Store) known(ctx context.Context, ev *nostr.Event) error {
 	})
 }
 
+// read reads what is in ranges, merged, up to a number and to what fills a reader's
+// queue. whole says that there is no more.
+func read(tx *db.Tx, list []scan, most int) ([]found, bool, error) {
+	if len(list) == 1 {
+		return list[0].read(tx, most)
+	}
+	keys, whole, err := collect(tx, list, most)
+	if err != nil {
+		return nil, false, err
+	}
+	all, err := load(tx, keys)
+	return all, whole && len(all) == len(keys), err
+}
+
+// read reads one range, which needs no sorting.
+func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
+	bytes, rows := 0, 0
+	err = tx.Each(func(row *sqlx.Rows) error {
+		var raw []byte
+		if err := row.Scan(&raw); err != nil {
+			return err
+		}
+		rows++
+		if bytes += len(raw); bytes > maxQueueBytes {
+			return errFull
+		}
+		x, err := decode(raw)
+		list = append(list, x)
+		return err
+	}, s.raws(), append(s.args, most)...)
+	if errors.Is(err, errFull) {
+		return list, false, nil
+	}
+	return list, rows < most, err
+}
+
+var errFull = errors.New("the answer fills a queue")
+
+func decode(raw []byte) (found, error) {
+	ev := &nostr.Event{}
+	if err := ev.UnmarshalJSON(raw); err != nil {
+		return found{}, fmt.Errorf("decoding stored event: %w", err)
+	}
+	return found{ev, raw}, nil
+}
+
 // key is what sorting needs of an event.
 type key struct {
 	Rid       int64  `db:"rid"`
@@ -115,7 +157,7 @@ func collect(tx *db.Tx, list []scan, most int) (all []key, whole bool, err error
 	whole = true
 	for _, sc := range list {
 		var keys []key
-		if err := tx.Select(&keys, sc.sql, append(sc.args, most)...); err != nil {
+		if err := tx.Select(&keys, sc.keys(), append(sc.args, most)...); err != nil {
 			return nil, false, err
 		}
 		whole = whole && len(keys) < most
@@ -130,21 +172,44 @@ func collect(tx *db.Tx, list []scan, most int) (all []key, whole bool, err error
 
 // load reads the encodings, in order, until they fill a reader's queue.
 func load(tx *db.Tx, keys []key) ([]found, error) {
-	list := make([]found, 0, len(keys))
-	bytes := 0
-	for _, k := range keys {
-		var raw []byte
-		if err := tx.Get(&raw, `SELECT raw FROM event WHERE rid = ?`, k.Rid); err != nil {
+	list, bytes := make([]found, 0, len(keys)), 0
+	for some := range slices.Chunk(keys, loadAtOnce) {
+		raws, err := encodings(tx, some)
+		if err != nil {
 			return nil, err
 		}
-		if bytes += len(raw); bytes > maxQueueBytes {
-			break
+		for _, k := range some {
+			raw := raws[k.Rid]
+			if bytes += len(raw); bytes > maxQueueBytes {
+				return list, nil
+			}
+			x, err := decode(raw)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, x)
 		}
-		ev := &nostr.Event{}
-		if err := ev.UnmarshalJSON(raw); err != nil {
-			return nil, fmt.Errorf("decoding stored event: %w", err)
-		}
-		list = append(list, found{ev, raw})
 	}
 	return list, nil
+}
+
+// encodings reads those of some events with one question.
+func encodings(tx *db.Tx, keys []key) (map[int64][]byte, error) {
+	var c clause
+	rids := make([]any, 0, loadAtOnce)
+	for _, k := range keys {
+		rids = append(rids, k.Rid)
+	}
+	c.in("rid", rids)
+	raws := make(map[int64][]byte, len(keys))
+	err := tx.Each(func(rows *sqlx.Rows) error {
+		var rid int64
+		var raw []byte
+		if err := rows.Scan(&rid, &raw); err != nil {
+			return err
+		}
+		raws[rid] = raw
+		return nil
+	}, `SELECT rid, raw FROM event WHERE `+c.parts[0], c.args...)
+	return raws, err
 }

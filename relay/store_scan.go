@@ -14,9 +14,15 @@ import (
 
 // scan is a walk over one range of an index, newest first.
 type scan struct {
-	sql  string
+	tail string // of the query, from FROM on
 	args []any
 }
+
+// keys is the query for what sorting needs.
+func (s scan) keys() string { return "SELECT e.rid, e.created_at, e.id" + s.tail }
+
+// raws is the query for the encodings.
+func (s scan) raws() string { return "SELECT e.raw" + s.tail }
 
 // scans splits a filter into ranges that an index has in order. Without that,
 // "the newest 100 of kinds 1 and 7" would sort all of both.
@@ -67,8 +73,12 @@ func openScans(q conditions, f nostr.Filter) []scan {
 func eventScans(q conditions, f nostr.Filter) []scan {
 	var list []scan
 	authors, kinds := split(f.Authors, f.Kinds)
-	if len(f.IDs) > 0 {
+	from := "event e"
+	switch {
+	case len(f.IDs) > 0:
 		authors, kinds = [][]string{f.Authors}, [][]int{f.Kinds}
+	case len(f.Authors) > 0:
+		from += " INDEXED BY event_author" // SQLite would walk over all events of the kind
 	}
 	for _, a := range authors {
 		for _, k := range kinds {
@@ -77,7 +87,7 @@ func eventScans(q conditions, f nostr.Filter) []scan {
 			c.hexIn("e.pubkey", a)
 			c.intIn("e.kind", k)
 			c.tags(f.Tags, "")
-			list = append(list, q.scan("event e", "e", c))
+			list = append(list, q.scan(from, "e", c))
 		}
 	}
 	return list
@@ -85,6 +95,9 @@ func eventScans(q conditions, f nostr.Filter) []scan {
 
 func tagScans(q conditions, f nostr.Filter, name string) []scan {
 	values, kinds := split(f.Tags[name], f.Kinds)
+	if name == "p" && !slices.ContainsFunc(f.Tags[name], func(k string) bool { return !slices.Contains(q.who.keys, k) }) {
+		q.who = reader{} // all of it is to the reader
+	}
 	var list []scan
 	for _, v := range values {
 		for _, k := range kinds {
@@ -139,7 +152,7 @@ func (q conditions) scan(from, time string, c clause) scan {
 		c.readable(q.who.keys)
 	}
 	return scan{
-		sql: "SELECT e.rid, e.created_at, e.id FROM " + from + " WHERE " + strings.Join(c.parts, " AND ") +
+		tail: " FROM " + from + " WHERE " + strings.Join(c.parts, " AND ") +
 			" ORDER BY " + time + ".created_at DESC, e.id LIMIT ?",
 		args: c.args,
 	}

@@ -73,7 +73,8 @@ func (s *subject) command(binary, events string) (*exec.Cmd, error) {
 	cmd := exec.Command(binary, "run")
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "TIMMY_LISTEN=" + s.addr, "TIMMY_DATA_DIR=" + s.dir, "TIMMY_METRICS_LISTEN=off",
-		"TIMMY_LOG_LEVEL=error", "TIMMY_RELAY_FRAMES_PER_SECOND=1000000", "TIMMY_RELAY_CONNECTIONS_PER_ADDRESS=100000",
+		"TIMMY_LOG_LEVEL=error", "TIMMY_RELAY_FRAMES_PER_SECOND=1000000", "TIMMY_RELAY_EVENTS_PER_ADDRESS=0", "TIMMY_RELAY_EVENTS_PER_KEY=0",
+		"TIMMY_RELAY_CONNECTIONS_PER_ADDRESS=100000",
 	}
 	return cmd, nil
 }

@@ -1,0 +1,68 @@
+package relay
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// cork is where a websocket writes: what it writes while more is to follow is sent
+// together, for a stored answer of fifty events would be fifty calls of the system.
+// Whoever holds it must write once more without holding it.
+type cork struct {
+	net.Conn
+	holding atomic.Bool
+
+	mu   sync.Mutex // pings are written by another goroutine
+	held *[]byte    // nil: nothing
+	pool *sync.Pool // of *[]byte
+}
+
+// hold says whether more follows the next write.
+func (c *cork) hold(more bool) { c.holding.Store(more) }
+
+// Write sends b and what was held before it, or holds it.
+func (c *cork) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil {
+		if !c.holding.Load() {
+			return c.Conn.Write(b)
+		}
+		c.held = c.pool.Get().(*[]byte)
+		*c.held = (*c.held)[:0]
+	}
+	*c.held = append(*c.held, b...)
+	if c.holding.Load() && len(*c.held) < maxHeld {
+		return len(b), nil
+	}
+	_, err := c.Conn.Write(*c.held)
+	c.pool.Put(c.held)
+	c.held = nil
+	if err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// corked lets a websocket be made whose writes go through a cork.
+type corked struct {
+	http.ResponseWriter
+	cork *cork
+}
+
+// Unwrap is for [http.NewResponseController].
+func (w *corked) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack is [http.Hijacker].
+func (w *corked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	w.cork.Conn = conn
+	rw.Writer.Reset(w.cork)
+	return w.cork, rw, nil
+}
