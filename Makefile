@@ -81,7 +81,7 @@ bench-relays: build
 # from the TIMMY_SEED that is printed: given again, it makes the same choices
 soak:
 	TIMMY_SOAK=all $(GO) test -tags '$(TAGS)' -count=1 -timeout 8h -v ./ledger
-	TIMMY_KILLS=$(KILLS) $(GO) test -tags '$(TAGS)' -count=1 -timeout 4h -run 'Killed|Failpoint' -v ./e2e
+	TIMMY_SOAK=all TIMMY_KILLS=$(KILLS) $(GO) test -tags '$(TAGS)' -count=1 -timeout 4h -run 'Killed|Failpoint|UnreadAnswers' -v ./e2e
 
 # the build without C code for the curve, where it differs
 pure:

@@ -231,6 +231,38 @@ func TestARemainderMovesIntoTheNewSession(t *testing.T) {
 	f.verify()
 }
 
+// Excludes: a remainder that is stranded in a session that was never paid, and so has no
+// bearer: that of the first one moves it on.
+func TestARemainderIsNotStrandedInAnUnpaidSession(t *testing.T) {
+	f := newFix(t)
+	ctx, nobody := t.Context(), timmy.PubKey{}
+	open := func(id, from string) {
+		t.Helper()
+		_, err := Sessions{f.Ledger}.Open(ctx, id, nobody, from)
+		f.ok(err)
+	}
+	f.session("first", nobody, 500*sat)
+	open("second", "first")
+	late := f.invoice(timmy.TopUp{Account: timmy.SessionAccount("second"), Purpose: timmy.ForDeposit, Amount: 100 * sat}, timmy.Lease{})
+	open("third", "first")
+	f.state("second", timmy.SessionExpired)
+	f.posted(timmy.SessionAccount("second"), 0)
+	f.clock.add(25 * time.Hour)
+	f.state("third", timmy.SessionExpired)
+	open("fourth", "first")
+	if s := f.state("fourth", timmy.SessionAwaiting); s.Balance != 500*sat {
+		t.Errorf("fourth: %+v", s)
+	}
+	f.credit(late, timmy.CreditApplied)
+	if s := f.state("fourth", timmy.SessionActive); s.Balance != 600*sat || s.Bearer != 1 {
+		t.Errorf("paid: %+v", s)
+	}
+	open("fifth", "first") // the fourth has a bearer, which alone moves it
+	f.posted(timmy.SessionAccount("fourth"), 600*sat)
+	f.posted(timmy.SessionAccount("fifth"), 0)
+	f.verify()
+}
+
 // Excludes: a top-up that vanishes under a request that finishes (D1, A13).
 func TestTopUpsAndDebitsAddUp(t *testing.T) {
 	f := newFix(t)

@@ -237,6 +237,12 @@ func (t *txn) moveInto(id, from string) error {
 	case old.Owner != "":
 		return timmy.Errorf(timmy.Conflict, "the remainder of a bound session goes to its owner")
 	}
+	if next, ok, err := t.session(old.MovedTo); err != nil {
+		return err
+	} else if ok && next.Bearer == 0 && next.Owner == "" {
+		// It was never paid, so nobody has a bearer for what is in it but that of the old one.
+		from, old = next.ID, next
+	}
 	if _, err := t.Exec(moveOn, id, from, from); err != nil {
 		return err
 	}
