@@ -10,7 +10,7 @@ import (
 
 // cork is where a websocket writes: what it writes while more is to follow is sent
 // together, for a stored answer of fifty events would be fifty calls of the system.
-// Whoever holds it must write once more without holding it.
+// Whoever holds it must write once more without holding it, or flush it.
 type cork struct {
 	net.Conn
 	holding atomic.Bool
@@ -38,13 +38,28 @@ func (c *cork) Write(b []byte) (int, error) {
 	if c.holding.Load() && len(*c.held) < maxHeld {
 		return len(b), nil
 	}
-	_, err := c.Conn.Write(*c.held)
-	c.pool.Put(c.held)
-	c.held = nil
-	if err != nil {
+	if err := c.send(); err != nil {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// flush sends what is held, when nothing more will follow.
+func (c *cork) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil {
+		return nil
+	}
+	return c.send()
+}
+
+// send needs the lock.
+func (c *cork) send() error {
+	_, err := c.Conn.Write(*c.held)
+	c.pool.Put(c.held)
+	c.held = nil
+	return err
 }
 
 // corked lets a websocket be made whose writes go through a cork.

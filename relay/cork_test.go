@@ -35,7 +35,13 @@ func TestWhatIsHeldIsSentTogether(t *testing.T) {
 	write("d", false, 2)
 	write(strings.Repeat("e", maxHeld), true, 3)
 	write("f", false, 4)
-	if got := strings.ReplaceAll(to.all.String(), "ee", ""); got != "abcdf" {
+	write("g", true, 4)
+	for range 2 {
+		if err := c.flush(); err != nil || to.writes != 5 {
+			t.Errorf("flushed: %v, %d writes", err, to.writes)
+		}
+	}
+	if got := strings.ReplaceAll(to.all.String(), "ee", ""); got != "abcdfg" {
 		t.Errorf("written: %.100s", got)
 	}
 }

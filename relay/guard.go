@@ -337,6 +337,7 @@ func (g *guest) write() {
 			continue
 		}
 		if err := g.frame(m); err != nil {
+			_ = g.cork.flush() // it may hold the frame that says goodbye; the peer may be gone
 			g.kill(err)
 			return
 		}
