@@ -111,7 +111,7 @@ func read(tx *db.Tx, list []scan, most int) ([]found, bool, error) {
 	return all, whole && len(all) == len(keys), err
 }
 
-// read reads one range, which needs no sorting.
+// read reads one range. SQLite keeps the order of a subquery, and does not promise it.
 func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
 	bytes, rows := 0, 0
 	err = tx.Each(func(row *sqlx.Rows) error {
@@ -128,8 +128,11 @@ func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
 		return err
 	}, s.raws(), append(s.args, most)...)
 	if errors.Is(err, errFull) {
-		return list, false, nil
+		rows, err = most, nil
 	}
+	slices.SortFunc(list, func(a, b found) int {
+		return cmp.Or(cmp.Compare(b.ev.CreatedAt, a.ev.CreatedAt), cmp.Compare(a.ev.ID, b.ev.ID))
+	})
 	return list, rows < most, err
 }
 

@@ -21,8 +21,11 @@ type scan struct {
 // keys is the query for what sorting needs.
 func (s scan) keys() string { return "SELECT e.rid, e.created_at, e.id" + s.tail }
 
-// raws is the query for the encodings.
-func (s scan) raws() string { return "SELECT e.raw" + s.tail }
+// raws is the query for the encodings. They are looked up for what the limit leaves:
+// what has to be sorted are keys, however many match.
+func (s scan) raws() string {
+	return "WITH k AS MATERIALIZED (" + s.keys() + ") SELECT (SELECT raw FROM event WHERE rid = k.rid) FROM k"
+}
 
 // scans splits a filter into ranges that an index has in order. Without that,
 // "the newest 100 of kinds 1 and 7" would sort all of both.
