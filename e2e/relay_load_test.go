@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,8 +82,7 @@ func (tw *tower) flooded() time.Duration {
 		time.Sleep(20 * time.Millisecond) // 200 copies of each are made: the machine is not to be the bound
 	}
 	all.Wait()
-	slices.Sort(took)
-	return took[len(took)*99/100]
+	return p99(took)
 }
 
 // TestUnreadAnswersDoNotGrowTheLog lets 20 readers ask for what is stored, again and
