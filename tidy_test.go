@@ -63,6 +63,8 @@ var table = map[string]rule{
 	},
 	// a server for tests and benches
 	"db/pgtest": {others: []string{"github.com/jackc/pgx/v5"}, never: []string{"net/http"}},
+	// a database for tests
+	"db/dbtest": {ours: []string{"db"}, never: []string{"net/http"}},
 	// a disk for tests that loses power
 	"db/disktest": {never: []string{"net/http"}},
 	"agent": {

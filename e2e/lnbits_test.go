@@ -65,6 +65,14 @@ func startLNbits(t testing.TB) *lnbits {
 	return l
 }
 
+// env makes it the wallet of a tower.
+func (l *lnbits) env() []string {
+	return []string{
+		"TIMMY_WALLET=lnbits", "TIMMY_LNBITS_URL=" + l.URL, "TIMMY_LNBITS_KEY=" + lnbitsKey, "TIMMY_NETWORK=regtest",
+		"TIMMY_BTC_USD=100000",
+	}
+}
+
 func (l *lnbits) create(w http.ResponseWriter, r *http.Request) {
 	var ask struct {
 		Out         bool
@@ -169,8 +177,7 @@ func (l *lnbits) look(w http.ResponseWriter, r *http.Request) {
 func TestLNbitsIsWatchedNotPolledByClients(t *testing.T) {
 	t.Parallel()
 	ln := startLNbits(t)
-	tw := startTower(t, "TIMMY_WALLET=lnbits", "TIMMY_LNBITS_URL="+ln.URL, "TIMMY_LNBITS_KEY="+lnbitsKey,
-		"TIMMY_NETWORK=regtest", "TIMMY_BTC_USD=100000")
+	tw := startTower(t, ln.env()...)
 	a := newAPI(t, tw)
 	created := a.call(201, "POST", "/sessions", `{"amount_sats":500}`)
 	id, bolt11 := created.str("sessionId"), created.obj("invoice").str("paymentRequest")

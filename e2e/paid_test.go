@@ -20,9 +20,7 @@ func TestPaidAtAnyTimeIsCredited(t *testing.T) {
 	const rounds, each = 30, 10
 	rng := seed(t)
 	ln := startLNbits(t)
-	tw := newTower(t, "TIMMY_WALLET=lnbits", "TIMMY_LNBITS_URL="+ln.URL, "TIMMY_LNBITS_KEY="+lnbitsKey, "TIMMY_NETWORK=regtest",
-		"TIMMY_BTC_USD=100000", "TIMMY_SESSIONS_PER_MINUTE=0", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_LOG_LEVEL=warn")
-	tw.start()
+	tw := startTower(t, append(ln.env(), "TIMMY_SESSIONS_PER_MINUTE=0", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_LOG_LEVEL=warn")...)
 	a := newAPI(t, tw)
 	owed := map[string]int64{}
 	var paying sync.WaitGroup
@@ -88,8 +86,7 @@ const mainnetInvoice = "lnbc1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3z
 func TestATamperedInvoiceIsShownToNobody(t *testing.T) {
 	t.Parallel()
 	ln := startLNbits(t)
-	tw := startTower(t, "TIMMY_WALLET=lnbits", "TIMMY_LNBITS_URL="+ln.URL, "TIMMY_LNBITS_KEY="+lnbitsKey, "TIMMY_NETWORK=regtest",
-		"TIMMY_BTC_USD=100000", "TIMMY_SESSIONS_PER_MINUTE=0", "TIMMY_RATE_PER_MINUTE=0")
+	tw := startTower(t, append(ln.env(), "TIMMY_SESSIONS_PER_MINUTE=0", "TIMMY_RATE_PER_MINUTE=0")...)
 	a := newAPI(t, tw)
 	other := func(change func(*timmy.TopUp)) timmy.Invoice {
 		top := timmy.TopUp{Account: timmy.HouseRevenue, Purpose: timmy.ForPay, Amount: 500 * timmy.Sat, Memo: "tampered"}

@@ -49,8 +49,7 @@ func startFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, url: startServer(t), node: startLNbits(t)}
 	for i := range n {
-		tw := newTower(t, "TIMMY_DATABASE_URL="+f.url, "TIMMY_LOG_LEVEL=warn", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_SESSIONS_PER_MINUTE=0",
-			"TIMMY_WALLET=lnbits", "TIMMY_LNBITS_URL="+f.node.URL, "TIMMY_LNBITS_KEY="+lnbitsKey, "TIMMY_NETWORK=regtest", "TIMMY_BTC_USD=100000")
+		tw := newTower(t, append(f.node.env(), "TIMMY_DATABASE_URL="+f.url, "TIMMY_LOG_LEVEL=warn", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_SESSIONS_PER_MINUTE=0")...)
 		for _, name := range []string{"tower.key", "server.key"} {
 			if i == 0 {
 				break // it makes them

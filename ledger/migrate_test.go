@@ -47,11 +47,7 @@ func oldBooks(t *testing.T) (where string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	dir := "migrations/sqlite"
-	if d.Dialect() == db.Postgres {
-		dir = "migrations/postgres"
-	}
-	first, err := fs.ReadFile(migrations, path.Join(dir, "00001_ledger.sql"))
+	first, err := fs.ReadFile(migrations, path.Join(migrationsFor(d.Dialect()), "00001_ledger.sql"))
 	if err != nil {
 		t.Fatal(err)
 	}

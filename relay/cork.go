@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 )
 
 // cork is where a websocket writes: what it writes while more is to follow is sent
@@ -13,29 +12,29 @@ import (
 // Whoever holds it must write once more without holding it, or flush it.
 type cork struct {
 	net.Conn
-	holding atomic.Bool
-
-	mu   sync.Mutex // pings are written by another goroutine
-	held *[]byte    // nil: nothing
 	pool *sync.Pool // of *[]byte
+
+	mu      sync.Mutex // pings are written by another goroutine
+	holding bool
+	held    *[]byte // nil: nothing
 }
 
 // hold says whether more follows the next write.
-func (c *cork) hold(more bool) { c.holding.Store(more) }
+func (c *cork) hold(more bool) { c.mu.Lock(); defer c.mu.Unlock(); c.holding = more }
 
 // Write sends b and what was held before it, or holds it.
 func (c *cork) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held == nil {
-		if !c.holding.Load() {
+		if !c.holding {
 			return c.Conn.Write(b)
 		}
 		c.held = c.pool.Get().(*[]byte)
 		*c.held = (*c.held)[:0]
 	}
 	*c.held = append(*c.held, b...)
-	if c.holding.Load() && len(*c.held) < maxHeld {
+	if c.holding && len(*c.held) < maxHeld {
 		return len(b), nil
 	}
 	if err := c.send(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db/dbtest"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -279,7 +280,7 @@ func TestFullDiskIsAnswered(t *testing.T) {
 	p := s.dial(t)
 	p.mustPublish(signed(t, newKey(t), 1, "before"))
 	old := s.Relay.store.db
-	dead := openDB(t, t.TempDir()+"/none.db") // no schema: every write fails
+	dead := dbtest.Open(t, t.TempDir()+"/none.db") // no schema: every write fails
 	s.Relay.store.db = dead
 	if ok, why := p.publish(signed(t, newKey(t), 1, "x")); ok || why != "error: could not store" {
 		t.Fatalf("OK %v %q", ok, why)

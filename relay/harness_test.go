@@ -16,7 +16,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 
-	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/db/dbtest"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -54,25 +54,6 @@ type site struct {
 	done  chan error
 }
 
-func openDB(t testing.TB, path string) *db.DB {
-	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), path, db.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
-}
-
 func newSite(t testing.TB, change ...func(*Config)) *site {
 	t.Helper()
 	s := &site{clock: &clock{}, self: newKey(t), done: make(chan error, 1)}
@@ -84,7 +65,7 @@ func newSite(t testing.TB, change ...func(*Config)) *site {
 		f(&c)
 	}
 	if c.DB == nil {
-		c.DB = openDB(t, filepath.Join(t.TempDir(), "events.db"))
+		c.DB = dbtest.Open(t, filepath.Join(t.TempDir(), "events.db"))
 	}
 	r, err := New(c)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db/dbtest"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -261,7 +262,7 @@ func TestBlockedAddresses(t *testing.T) {
 // TestRulesSurviveARestart, and what a ban deletes is deleted though the tower
 // stopped in between.
 func TestRulesSurviveARestart(t *testing.T) {
-	d := openDB(t, t.TempDir()+"/events.db")
+	d := dbtest.Open(t, t.TempDir()+"/events.db")
 	k := newKey(t)
 	hex := []json.RawMessage{[]byte(`"` + k.Public().String() + `"`)}
 	r, err := New(Config{URL: testURL, DB: d})

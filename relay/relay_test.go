@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 
-	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/db/dbtest"
 )
 
 // TestRestartKeepsWhatWasPromised: an event answered OK true is there after a
@@ -25,19 +24,7 @@ func TestRestartKeepsWhatWasPromised(t *testing.T) {
 	k := newKey(t)
 	kept, gone := signed(t, k, 1, "kept", nostr.Tag{"t", "x"}), signed(t, k, 1, "gone")
 	run := func(f func(s *site)) {
-		d, err := db.OpenSQLite(t.Context(), path, db.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- d.Run(ctx) }()
-		t.Run("", func(t *testing.T) { f(newSite(t, func(c *Config) { c.DB = d })) })
-		cancel()
-		<-done
-		if err := d.Close(); err != nil {
-			t.Fatal(err)
-		}
+		t.Run("", func(t *testing.T) { f(newSite(t, func(c *Config) { c.DB = dbtest.Open(t, path) })) })
 	}
 	run(func(s *site) {
 		p := s.dial(t)
@@ -155,7 +142,7 @@ func TestConnectionsOfAnAddressAreCapped(t *testing.T) {
 
 // TestBadConfigIsRefused: AUTH without a URL of its own could be relayed.
 func TestBadConfigIsRefused(t *testing.T) {
-	d := openDB(t, filepath.Join(t.TempDir(), "x.db"))
+	d := dbtest.Open(t, filepath.Join(t.TempDir(), "x.db"))
 	for _, c := range []Config{
 		{}, {URL: "https://x.example", DB: d}, {URL: "wss://", DB: d}, {URL: "wss://x.example"}, {URL: "::", DB: d},
 	} {

@@ -15,13 +15,14 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/db/dbtest"
 	"github.com/timmy-tower/timmy/nip"
 )
 
 func newStore(t *testing.T) (*Store, *clock) {
 	t.Helper()
 	c := &clock{}
-	s := NewStore(openDB(t, filepath.Join(t.TempDir(), "events.db")), c.now)
+	s := NewStore(dbtest.Open(t, filepath.Join(t.TempDir(), "events.db")), c.now)
 	if err := s.Init(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/db/dbtest"
 )
 
 // TestRetention: what is older than its kind is kept goes and does not come back;
@@ -64,7 +65,7 @@ func TestRetention(t *testing.T) {
 // end, also when the tower is stopped half-way.
 func TestVanishingOfALargeKey(t *testing.T) {
 	path := t.TempDir() + "/events.db"
-	d := openDB(t, path)
+	d := dbtest.Open(t, path)
 	s := NewStore(d, time.Now)
 	s.url = testURL
 	if err := s.Init(); err != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
-	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/db/dbtest"
 	"github.com/timmy-tower/timmy/ledger"
 	"github.com/timmy-tower/timmy/tower"
 )
@@ -29,23 +29,7 @@ type books struct {
 
 func newBooks(t *testing.T, n lndNode) *books {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "ledger.db"), db.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	l, err := ledger.Open(t.Context(), d, ledger.Options{Now: n.clock.now, Log: quiet()})
+	l, err := ledger.Open(t.Context(), dbtest.Open(t, filepath.Join(t.TempDir(), "ledger.db")), ledger.Options{Now: n.clock.now, Log: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

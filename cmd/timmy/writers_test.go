@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"path/filepath"
@@ -11,7 +10,7 @@ import (
 	"time"
 
 	"github.com/timmy-tower/timmy"
-	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/db/dbtest"
 	"github.com/timmy-tower/timmy/ledger"
 	"github.com/timmy-tower/timmy/nip"
 	"github.com/timmy-tower/timmy/relay"
@@ -56,23 +55,7 @@ func TestSettingsMakeThePolicy(t *testing.T) {
 // openBook makes empty books in a file.
 func openBook(t *testing.T) *ledger.Ledger {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	d, err := db.OpenSQLite(ctx, filepath.Join(t.TempDir(), ledgerFile), db.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	book, err := ledger.Open(ctx, d, ledger.Options{})
+	book, err := ledger.Open(t.Context(), dbtest.Open(t, filepath.Join(t.TempDir(), ledgerFile)), ledger.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
