@@ -3,6 +3,8 @@ package ledger
 import (
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -285,22 +287,55 @@ func TestTheBooksBalanceAfterEveryStep(t *testing.T) {
 		_ = f.Value.Set(strconv.Itoa(sequences() / lanes))
 		t.Cleanup(func() { _ = f.Value.Set(f.DefValue) })
 	}
+	fresh := freshBooks(t)
 	for lane := range lanes {
 		t.Run(strconv.Itoa(lane), func(t *testing.T) {
 			t.Parallel()
-			rapid.Check(t, func(rt *rapid.T) { walk(t, rt) })
+			rapid.Check(t, func(rt *rapid.T) { walk(rt, fresh(t)) })
 		})
 	}
 }
 
+// freshBooks makes new books for each sequence. Those of SQLite are copied, and in memory
+// where the system has a place there: no sequence is about the disk, and making and
+// syncing the files would be half of the test.
+func freshBooks(t *testing.T) func(t *testing.T) (path string) {
+	if server != nil {
+		return func(t *testing.T) string { return booksPath(t) }
+	}
+	made := newFix(t)
+	made.stop()
+	empty, err := os.ReadFile(made.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const memory = "/dev/shm"
+	return func(t *testing.T) string {
+		dir, err := os.MkdirTemp(memory, "timmy-")
+		if err != nil {
+			dir = t.TempDir()
+		}
+		path := filepath.Join(dir, "ledger.db")
+		if err := os.WriteFile(path, empty, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+}
+
 // walk is one sequence.
-func walk(t *testing.T, rt *rapid.T) {
+func walk(rt *rapid.T, path string) {
 	w := &world{
-		fix: &fix{t: rt, clock: &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}, path: booksPath(t)},
+		fix: &fix{t: rt, clock: &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}, path: path},
 		rt:  rt, applied: map[timmy.Hash]bool{}, finished: map[timmy.RequestID]timmy.Cost{},
 	}
 	w.fix.open()
-	defer w.stop()
+	defer func() {
+		w.stop()
+		if server == nil {
+			_ = os.RemoveAll(filepath.Dir(path)) // thousands of them
+		}
+	}()
 	rt.Repeat(map[string]func(*rapid.T){
 		"accept": w.accept, "start next": w.startNext, "start own": w.startOwn, "finish": w.finish, "park": w.park,
 		"top up": w.topUp, "pay": w.pay, "pay too": w.pay, "open": w.open, "pass": w.pass, "crash": w.crash,
