@@ -22,6 +22,11 @@ var (
 type Options struct {
 	Readers int          // reader handles; 0: 4, at most 16
 	Log     *slog.Logger // nil: silent
+
+	// Part names a schema of its own in a PostgreSQL database, beside the one the
+	// address leads to: "events" is public_events there. It is made if it is missing.
+	// Writers of two parts do not wait for each other. On SQLite a part is a file.
+	Part string
 }
 
 // Dialect is the kind of SQL behind a [Tx].

@@ -38,6 +38,11 @@ func OpenPostgres(ctx context.Context, url string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Part != "" {
+		if err := d.enterPart(ctx, o.Part); err != nil {
+			return nil, fmt.Errorf("database %s: %w", d.path, err)
+		}
+	}
 	d.write = d.pg.handle(1)
 	if err := d.probePostgres(ctx); err != nil {
 		return nil, errors.Join(err, d.write.Close())
@@ -46,6 +51,31 @@ func OpenPostgres(ctx context.Context, url string, o Options) (*DB, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// enterPart makes the schema of a part, if nobody has, and leads all connections there.
+func (d *DB) enterPart(ctx context.Context, part string) (err error) {
+	c, err := pgx.ConnectConfig(ctx, d.pg.config)
+	if err != nil {
+		return away(err)
+	}
+	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
+	var name string
+	var there bool
+	err = c.QueryRow(ctx, `SELECT current_schema() || '_' || $1, to_regnamespace(current_schema() || '_' || $1) IS NOT NULL`, part).Scan(&name, &there)
+	if err != nil {
+		return fmt.Errorf("looking for the schema of %s: %w", part, err)
+	}
+	schema := pgx.Identifier{name}.Sanitize()
+	if !there {
+		// Two towers that start at once may both come here.
+		_, err = c.Exec(ctx, `BEGIN; SELECT pg_advisory_xact_lock(`+turn+`); CREATE SCHEMA IF NOT EXISTS `+schema+`; COMMIT`)
+		if err != nil {
+			return fmt.Errorf("making the schema %s, for which the user needs CREATE on the database: %w", name, err)
+		}
+	}
+	d.pg.config.RuntimeParams["search_path"] = schema
+	return nil
 }
 
 // OpenPostgresReadOnly opens a PostgreSQL database beside the towers that write

@@ -330,3 +330,64 @@ func TestAServerThatIsAwayIsAnErrorAndPasses(t *testing.T) {
 		t.Errorf("when it is back: %v", err)
 	}
 }
+
+// Excludes: two towers that start at once and of which one fails because the other makes
+// a part; and two parts, of which one sees or waits for the other.
+func TestPartsOfADatabaseAreApart(t *testing.T) {
+	d := openPG(t)
+	if d == nil {
+		return
+	}
+	url, err := server.Database()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	parts := make([]*DB, 4)
+	for i := range parts {
+		wg.Go(func() {
+			p, err := OpenPostgres(t.Context(), url, Options{Part: "events"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			parts[i] = p
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	for _, p := range parts {
+		run(t, p)
+		var schema string
+		if err := p.Read(t.Context(), func(tx *Tx) error { return tx.Get(&schema, `SELECT current_schema()`) }); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(schema, "_events") {
+			t.Errorf("the part is in %q", schema)
+		}
+	}
+	books, err := OpenPostgres(t.Context(), url, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, books)
+	err = books.Write(t.Context(), func(*Tx) error { // holds the turn of the books
+		return parts[0].Write(t.Context(), func(tx *Tx) error {
+			_, err := tx.Exec("CREATE TABLE only_here (k TEXT)")
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen bool
+	const there = `SELECT to_regclass('only_here') IS NOT NULL`
+	if err := books.Read(t.Context(), func(tx *Tx) error { return tx.Get(&seen, there) }); err != nil || seen {
+		t.Errorf("the books see a table of the events: %v (%v)", seen, err)
+	}
+	if err := parts[1].Read(t.Context(), func(tx *Tx) error { return tx.Get(&seen, there) }); err != nil || !seen {
+		t.Errorf("the part does not see its table: %v", err)
+	}
+}

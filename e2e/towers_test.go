@@ -164,43 +164,40 @@ func (f *fleet) write(over *atomic.Bool, load *sync.WaitGroup) *asker {
 	return a
 }
 
-// answered waits until every message has its answer on the relay of one of the towers,
-// and fails the test if one has two.
+// answered waits until every message has its answer on the relay of every tower, whichever
+// answered, and fails the test if one has two.
 func (f *fleet) answered(a *asker) {
 	f.t.Helper()
-	count := func() map[string]map[string]bool {
-		said := map[string]map[string]bool{}
-		for _, tw := range f.towers {
-			a.tw = tw
-			found, err := a.messages()
-			if err != nil {
-				f.t.Logf("reading: %v", err)
-			}
-			for question, texts := range found {
-				for id, text := range texts {
-					if said[question] == nil {
-						said[question] = map[string]bool{}
-					}
-					if strings.Contains(text, a.asks[question]) {
-						said[question][id] = true
-					}
+	count := func() map[string]int {
+		said := map[string]int{}
+		found, err := a.messages()
+		if err != nil {
+			f.t.Logf("reading: %v", err)
+		}
+		for question, texts := range found {
+			for _, text := range texts {
+				if strings.Contains(text, a.asks[question]) {
+					said[question]++
 				}
 			}
 		}
 		return said
 	}
-	waitFor(f.t, "an answer to every message", func() bool {
-		said := count()
-		for question := range a.asks {
-			if len(said[question]) == 0 {
-				return false
+	for i, tw := range f.towers {
+		a.tw = tw
+		waitFor(f.t, fmt.Sprintf("an answer to every message at tower %d", i), func() bool {
+			said := count()
+			for question := range a.asks {
+				if said[question] == 0 {
+					return false
+				}
 			}
-		}
-		return true
-	})
-	for question, ids := range count() {
-		if len(ids) != 1 {
-			f.t.Errorf("message %s has %d answers", question, len(ids))
+			return true
+		})
+		for question, n := range count() {
+			if n != 1 {
+				f.t.Errorf("message %s has %d answers at tower %d", question, n, i)
+			}
 		}
 	}
 }

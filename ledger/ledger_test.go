@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
+	"github.com/timmy-tower/timmy/db/pgtest"
 )
 
 const sat = timmy.Sat
@@ -58,17 +58,10 @@ func openBooks(ctx context.Context, path string) (*db.DB, error) {
 	return db.OpenSQLite(ctx, path, db.Options{})
 }
 
-// booksPath is where new books can be: in a file, or on the server.
+// booksPath is where new books can be.
 func booksPath(t testing.TB) string {
 	t.Helper()
-	if server == nil {
-		return filepath.Join(t.TempDir(), "ledger.db")
-	}
-	url, err := server.Database()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return url
+	return pgtest.Place(t, server, "ledger.db")
 }
 
 func options(c *clock) Options {

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/timmy-tower/timmy/db"
 )
 
 // FuzzSplitFrame: what passes is JSON, the items are its items, and whatever
@@ -65,7 +67,7 @@ func FuzzFilter(f *testing.F) {
 		if !nothing(got) && !nostr.FilterEqual(got, want) {
 			t.Fatalf("%s: %v, go-nostr reads %v", b, got, want)
 		}
-		scans(got, reader{strict: true, keys: []string{"aa"}}, 0)
+		scans(got, reader{strict: true, keys: []string{"aa"}}, 0, db.SQLite)
 		entries(got)
 	})
 }

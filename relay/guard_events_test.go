@@ -14,7 +14,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/timmy-tower/timmy"
-	"github.com/timmy-tower/timmy/db/dbtest"
+	"github.com/timmy-tower/timmy/db"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -279,16 +279,24 @@ func TestFullDiskIsAnswered(t *testing.T) {
 	s := newSite(t)
 	p := s.dial(t)
 	p.mustPublish(signed(t, newKey(t), 1, "before"))
-	old := s.Relay.store.db
-	dead := dbtest.Open(t, t.TempDir()+"/none.db") // no schema: every write fails
-	s.Relay.store.db = dead
+	rename := func(from, to string) { // without its table every write fails
+		t.Helper()
+		err := s.cfg.DB.Write(t.Context(), func(tx *db.Tx) error {
+			_, err := tx.Exec("ALTER TABLE " + from + " RENAME TO " + to)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("event", "elsewhere")
 	if ok, why := p.publish(signed(t, newKey(t), 1, "x")); ok || why != "error: could not store" {
 		t.Fatalf("OK %v %q", ok, why)
 	}
 	if _, closed := p.query("a", `{}`); closed != "error: could not read" {
 		t.Fatalf("CLOSED %q", closed)
 	}
-	s.Relay.store.db = old
+	rename("elsewhere", "event")
 	p.mustPublish(signed(t, newKey(t), 1, "after"))
 }
 

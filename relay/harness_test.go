@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +64,7 @@ func newSite(t testing.TB, change ...func(*Config)) *site {
 		f(&c)
 	}
 	if c.DB == nil {
-		c.DB = dbtest.Open(t, filepath.Join(t.TempDir(), "events.db"))
+		c.DB = dbtest.Open(t, newPlace(t))
 	}
 	r, err := New(c)
 	if err != nil {

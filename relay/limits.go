@@ -79,8 +79,10 @@ const (
 const (
 	sweepEvery    = time.Minute
 	sweepOldEvery = time.Hour
-	sweepBatch    = 500 // expired events deleted in one transaction, so that no writer waits long
-	vanishBatches = 4   // deleted before a request to vanish is answered; the rest follows at once
+	sweepBatch    = 500         // expired events deleted in one transaction, so that no writer waits long
+	vanishBatches = 4           // deleted before a request to vanish is answered; the rest follows at once
+	othersEvery   = time.Second // a look for events of other towers on the database, if no hint comes before
+	othersBatch   = loadAtOnce  // of them, read at once
 	drainFor      = 10 * time.Second
 	closeWithin   = time.Second            // for the peer to answer that it closes, when shutting down
 	drainGrace    = 200 * time.Millisecond // in which events are still answered when shutting down

@@ -15,6 +15,9 @@ type live struct {
 	index map[entry]map[*sub]struct{}
 	rest  map[*sub]struct{}
 
+	shared bool   // other towers store events, which come live when they were perhaps read before
+	fresh  []*sub // opened since it was last looked for those
+
 	landing sync.Map // ids of events on their way from the store to broadcast
 }
 
@@ -141,6 +144,7 @@ type sub struct {
 	closed  bool
 	pending []found
 	sent    map[string]struct{} // stored events that may still come live
+	read    map[string]struct{} // the same of those that other towers may have stored
 }
 
 func (s *sub) matches(ev *nostr.Event) bool {
@@ -155,6 +159,9 @@ func (s *sub) deliver(ev *nostr.Event, raw []byte) {
 	defer s.mu.Unlock()
 	if _, known := s.sent[ev.ID]; known {
 		delete(s.sent, ev.ID)
+		return
+	}
+	if _, known := s.read[ev.ID]; known {
 		return
 	}
 	switch {
@@ -188,6 +195,31 @@ func (s *sub) opened(sent map[string]struct{}) {
 			s.sent[id] = struct{}{}
 		}
 	}
+	if s.guest.r.live.shared && len(sent) > 0 {
+		s.read = sent
+		s.guest.r.live.giveFresh([]*sub{s})
+	}
+}
+
+func (l *live) giveFresh(list []*sub) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fresh = append(l.fresh, list...)
+}
+
+func (l *live) takeFresh() []*sub {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.fresh
+	l.fresh = nil
+	return list
+}
+
+// forgetRead: all that was stored when s was opened has come live.
+func (s *sub) forgetRead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = nil
 }
 
 func (s *sub) flush(sent map[string]struct{}) {
@@ -203,5 +235,5 @@ func (s *sub) flush(sent map[string]struct{}) {
 func (s *sub) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed, s.pending, s.sent = true, nil, nil
+	s.closed, s.pending, s.sent, s.read = true, nil, nil, nil
 }

@@ -262,7 +262,7 @@ func TestBlockedAddresses(t *testing.T) {
 // TestRulesSurviveARestart, and what a ban deletes is deleted though the tower
 // stopped in between.
 func TestRulesSurviveARestart(t *testing.T) {
-	d := dbtest.Open(t, t.TempDir()+"/events.db")
+	d := dbtest.Open(t, newPlace(t))
 	k := newKey(t)
 	hex := []json.RawMessage{[]byte(`"` + k.Public().String() + `"`)}
 	r, err := New(Config{URL: testURL, DB: d})

@@ -65,6 +65,7 @@ type Relay struct {
 	store   *Store
 	pipe    *khatru.Relay
 	live    *live
+	others  *others // nil: no other tower uses the database
 	doors   *doors
 	rates   *rates
 	rules   *rules
@@ -116,6 +117,11 @@ func New(c Config) (*Relay, error) {
 	r.store.url = c.URL
 	if err := r.store.Init(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
+	}
+	if c.DB.Dialect() == db.Postgres {
+		if r.others, err = newOthers(context.Background(), r.store, r.live); err != nil {
+			return nil, fmt.Errorf("relay: %w", err)
+		}
 	}
 	r.rules = &rules{db: c.DB, now: c.Now}
 	if err := errors.Join(r.rules.load(context.Background()), r.describe()); err != nil {
@@ -184,6 +190,11 @@ func (r *Relay) Run(ctx context.Context) error {
 	tick, rarely := time.NewTicker(sweepEvery), time.NewTicker(sweepOldEvery)
 	defer tick.Stop()
 	defer rarely.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if r.others != nil {
+		wg.Go(func() { r.others.run(ctx, func(err error) { r.log.Error("live events are late", "err", err) }) })
+	}
 	r.sweepOld(ctx)
 	for {
 		r.sweep(ctx)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ import (
 // TestRestartKeepsWhatWasPromised: an event answered OK true is there after a
 // restart, a deleted one is not, and stays refused.
 func TestRestartKeepsWhatWasPromised(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "events.db")
+	path := newPlace(t)
 	k := newKey(t)
 	kept, gone := signed(t, k, 1, "kept", nostr.Tag{"t", "x"}), signed(t, k, 1, "gone")
 	run := func(f func(s *site)) {
@@ -142,7 +141,7 @@ func TestConnectionsOfAnAddressAreCapped(t *testing.T) {
 
 // TestBadConfigIsRefused: AUTH without a URL of its own could be relayed.
 func TestBadConfigIsRefused(t *testing.T) {
-	d := dbtest.Open(t, filepath.Join(t.TempDir(), "x.db"))
+	d := dbtest.Open(t, newPlace(t))
 	for _, c := range []Config{
 		{}, {URL: "https://x.example", DB: d}, {URL: "wss://", DB: d}, {URL: "wss://x.example"}, {URL: "::", DB: d},
 	} {

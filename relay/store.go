@@ -18,7 +18,7 @@ import (
 	"github.com/timmy-tower/timmy/failpoint"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations
 var migrations embed.FS
 
 // Why the store does not keep an event.
@@ -43,19 +43,24 @@ type Store struct {
 	swept chan struct{} // a hint that there is something to delete
 
 	mu   sync.Mutex
-	gone map[string]int64 // keys that vanish, in hex, and up to when: hidden until they are deleted
+	gone map[string]int64   // keys that vanish, in hex, and up to when: hidden until they are deleted
+	own  map[int64]struct{} // on PostgreSQL: the rids of what this tower stored of late
 }
 
 var _ eventstore.Store = (*Store)(nil)
 
 // NewStore makes a store on d, whose writer must run. Call Init before use.
 func NewStore(d *db.DB, now func() time.Time) *Store {
-	return &Store{db: d, now: now, swept: make(chan struct{}, 1), gone: map[string]int64{}}
+	return &Store{db: d, now: now, swept: make(chan struct{}, 1), gone: map[string]int64{}, own: map[int64]struct{}{}}
 }
 
 // Init brings the schema up to date.
 func (s *Store) Init() error {
-	if err := s.db.Migrate(context.Background(), migrations, "migrations"); err != nil {
+	files := "migrations/sqlite"
+	if s.db.Dialect() == db.Postgres {
+		files = "migrations/postgres"
+	}
+	if err := s.db.Migrate(context.Background(), migrations, files); err != nil {
 		return err
 	}
 	return s.loadVanishing(context.Background())
@@ -107,7 +112,15 @@ func (s *Store) save(ctx context.Context, ev *nostr.Event, raw []byte) error {
 	if err := failpoint.Before(failpoint.StoreSave); err != nil {
 		return err
 	}
-	if err := s.db.Write(ctx, r.insert); err != nil {
+	err = s.db.Write(ctx, func(tx *db.Tx) error {
+		rid, err := r.insert(tx)
+		if err == nil && s.db.Dialect() == db.Postgres {
+			s.note(rid)
+			tx.Hint(hintEvents)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := failpoint.After(failpoint.StoreSave); err != nil || !r.vanish {
@@ -192,38 +205,38 @@ func expiration(ev *nostr.Event) *int64 {
 	return nil
 }
 
-// insert is one transaction: everything below it sees and writes through tx.
-func (r *row) insert(tx *db.Tx) error {
+// insert is one transaction: everything below it sees and writes through tx. It says
+// where the event is.
+func (r *row) insert(tx *db.Tx) (rid int64, err error) {
 	if err := r.refuseDeleted(tx); err != nil {
-		return err
+		return 0, err
 	}
 	if err := r.replaceOlder(tx); err != nil {
-		return err
+		return 0, err
 	}
-	var rid int64
-	err := tx.Get(&rid, `INSERT INTO event (id, pubkey, kind, created_at, expires, d, raw)
+	err = tx.Get(&rid, `INSERT INTO event (id, pubkey, kind, created_at, expires, d, raw)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING rid`,
 		r.id, r.pubkey, r.ev.Kind, int64(r.ev.CreatedAt), r.expires, r.d, r.raw)
 	if errors.Is(err, sql.ErrNoRows) {
-		return eventstore.ErrDupEvent
+		return 0, eventstore.ErrDupEvent
 	}
 	if err != nil {
-		return fmt.Errorf("storing event: %w", err)
+		return 0, fmt.Errorf("storing event: %w", err)
 	}
 	for _, t := range r.tags {
 		_, err := tx.Exec(`INSERT INTO tag (name, value, kind, created_at, rid) VALUES (?, ?, ?, ?, ?)`,
 			t.name, []byte(t.value), r.ev.Kind, int64(r.ev.CreatedAt), rid)
 		if err != nil {
-			return fmt.Errorf("storing tag: %w", err)
+			return 0, fmt.Errorf("storing tag: %w", err)
 		}
 	}
 	switch {
 	case r.ev.Kind == nostr.KindDeletion:
-		return r.delete(tx)
+		err = r.delete(tx)
 	case r.vanish:
-		return r.forget(tx)
+		err = r.forget(tx)
 	}
-	return nil
+	return rid, err
 }
 
 // replaceOlder removes the version that r replaces. Equally old: the lower id

@@ -114,7 +114,7 @@ func (r *row) deleteAddress(tx *db.Tx, address string) error {
 	}
 	until := int64(r.ev.CreatedAt)
 	_, err = tx.Exec(`INSERT INTO address_tombstone (pubkey, kind, d, until) VALUES (?, ?, ?, ?)
-		ON CONFLICT (pubkey, kind, d) DO UPDATE SET until = max(until, excluded.until)`,
+		ON CONFLICT (pubkey, kind, d) DO UPDATE SET until = excluded.until WHERE excluded.until > address_tombstone.until`,
 		r.pubkey, kind, []byte(d), until)
 	if err != nil {
 		return fmt.Errorf("remembering a deletion: %w", err)

@@ -61,7 +61,7 @@ func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) (list []f
 	defer cancel()
 	now := s.now().Unix()
 	err = s.db.Read(ctx, func(tx *db.Tx) error {
-		list, whole, err = read(tx, scans(f, who, now), f.Limit)
+		list, whole, err = read(tx, scans(f, who, now, s.db.Dialect()), f.Limit)
 		return err
 	})
 	if err != nil {
@@ -111,7 +111,7 @@ func read(tx *db.Tx, list []scan, most int) ([]found, bool, error) {
 	return all, whole && len(all) == len(keys), err
 }
 
-// read reads one range. SQLite keeps the order of a subquery, and does not promise it.
+// read reads one range. The databases keep the order of a subquery, and do not promise it.
 func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
 	bytes, rows := 0, 0
 	err = tx.Each(func(row *sqlx.Rows) error {

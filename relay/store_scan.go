@@ -9,6 +9,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
+	"github.com/timmy-tower/timmy/db"
 	"github.com/timmy-tower/timmy/nip"
 )
 
@@ -29,8 +30,8 @@ func (s scan) raws() string {
 
 // scans splits a filter into ranges that an index has in order. Without that,
 // "the newest 100 of kinds 1 and 7" would sort all of both.
-func scans(f nostr.Filter, who reader, now int64) []scan {
-	q := conditions{now: now, who: who, since: 0, until: math.MaxInt64}
+func scans(f nostr.Filter, who reader, now int64, d db.Dialect) []scan {
+	q := conditions{now: now, who: who, since: 0, until: math.MaxInt64, dialect: d}
 	if f.Since != nil {
 		q.since = int64(*f.Since)
 	}
@@ -80,7 +81,7 @@ func eventScans(q conditions, f nostr.Filter) []scan {
 	switch {
 	case len(f.IDs) > 0:
 		authors, kinds = [][]string{f.Authors}, [][]int{f.Kinds}
-	case len(f.Authors) > 0:
+	case len(f.Authors) > 0 && q.dialect == db.SQLite:
 		from += " INDEXED BY event_author" // SQLite would walk over all events of the kind
 	}
 	for _, a := range authors {
@@ -101,6 +102,10 @@ func tagScans(q conditions, f nostr.Filter, name string) []scan {
 	if name == "p" && !slices.ContainsFunc(f.Tags[name], func(k string) bool { return !slices.Contains(q.who.keys, k) }) {
 		q.who = reader{} // all of it is to the reader
 	}
+	from := "tag t JOIN event e ON e.rid = t.rid"
+	if q.dialect == db.SQLite {
+		from = "tag t CROSS JOIN event e ON e.rid = t.rid" // the tag first
+	}
 	var list []scan
 	for _, v := range values {
 		for _, k := range kinds {
@@ -110,7 +115,7 @@ func tagScans(q conditions, f nostr.Filter, name string) []scan {
 			c.intIn("t.kind", k)
 			c.hexIn("e.pubkey", f.Authors)
 			c.tags(f.Tags, name)
-			list = append(list, q.scan("tag t CROSS JOIN event e ON e.rid = t.rid", "t", c))
+			list = append(list, q.scan(from, "t", c))
 		}
 	}
 	return list
@@ -145,6 +150,7 @@ func split(a []string, kinds []int) ([][]string, [][]int) {
 type conditions struct {
 	since, until, now int64
 	who               reader
+	dialect           db.Dialect
 }
 
 func (q conditions) scan(from, time string, c clause) scan {

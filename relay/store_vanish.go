@@ -71,7 +71,8 @@ func (r *row) refuseVanished(tx *db.Tx) error {
 // the writer from others.
 func (r *row) forget(tx *db.Tx) error {
 	_, err := tx.Exec(`INSERT INTO vanished (pubkey, until, pending) VALUES (?, ?, 1)
-		ON CONFLICT (pubkey) DO UPDATE SET until = max(vanished.until, excluded.until), pending = 1`, r.pubkey, int64(r.ev.CreatedAt))
+		ON CONFLICT (pubkey) DO UPDATE SET pending = 1,
+			until = CASE WHEN excluded.until > vanished.until THEN excluded.until ELSE vanished.until END`, r.pubkey, int64(r.ev.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("remembering who vanished: %w", err)
 	}

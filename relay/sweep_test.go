@@ -64,7 +64,7 @@ func TestRetention(t *testing.T) {
 // without holding the writer, is hidden from the first moment, and is gone in the
 // end, also when the tower is stopped half-way.
 func TestVanishingOfALargeKey(t *testing.T) {
-	path := t.TempDir() + "/events.db"
+	path := newPlace(t)
 	d := dbtest.Open(t, path)
 	s := NewStore(d, time.Now)
 	s.url = testURL
@@ -87,7 +87,7 @@ func TestVanishingOfALargeKey(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if err := r.insert(tx); err != nil {
+			if _, err := r.insert(tx); err != nil {
 				return err
 			}
 		}

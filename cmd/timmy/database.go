@@ -34,6 +34,15 @@ func openBooks(ctx context.Context, c *Config, log *slog.Logger) (*db.DB, error)
 	return db.OpenSQLite(ctx, filepath.Join(c.Tower.DataDir, ledgerFile), db.Options{Log: log})
 }
 
+// openEvents opens the database of the relay's events: a part of the same PostgreSQL
+// database, which all towers on it share, or a file of its own.
+func openEvents(ctx context.Context, c *Config, log *slog.Logger) (*db.DB, error) {
+	if c.Tower.Database.IsSet() {
+		return db.OpenPostgres(ctx, c.Tower.Database.Reveal(), db.Options{Log: log, Part: "events"})
+	}
+	return db.OpenSQLite(ctx, filepath.Join(c.Tower.DataDir, eventsFile), db.Options{Log: log})
+}
+
 // viewBooks opens the same for reading, beside a running tower.
 func viewBooks(ctx context.Context, c *Config) (*db.DB, error) {
 	if c.Tower.Database.IsSet() {

@@ -32,7 +32,7 @@ type TowerSettings struct {
 	DataDir   string   `toml:"data_dir" env:"TIMMY_DATA_DIR" flag:"data-dir" default:"./timmy-data" doc:"folder of databases, keys and timmy.toml"`
 	Operators []string `toml:"operators" env:"TIMMY_OPERATORS" flag:"operators" max:"32" doc:"keys (npub or hex) that get alerts and may manage the tower"`
 	Workers   int64    `toml:"workers" env:"TIMMY_WORKERS" flag:"workers" default:"8" min:"1" max:"1024" doc:"requests that run at the same time"`
-	Database  Secret   `toml:"-" env:"TIMMY_DATABASE_URL" doc:"address of a PostgreSQL database (postgres://user:password@host/name, 15 or newer) for the books, which several towers may share; empty: SQLite in the data directory"`
+	Database  Secret   `toml:"-" env:"TIMMY_DATABASE_URL" doc:"address of a PostgreSQL database (postgres://user:password@host/name, 15 or newer) for the books and the events, which several towers may share; empty: SQLite in the data directory"`
 	Shutdown  int64    `toml:"shutdown_seconds" env:"TIMMY_SHUTDOWN_SECONDS" flag:"shutdown-seconds" default:"25" min:"1" max:"600" doc:"how long running requests may take to end when the tower stops"`
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -70,7 +69,7 @@ func openParts(ctx context.Context, env Env, cfg *Config, log *slog.Logger) (p *
 	if p.ledger, err = openBooks(ctx, cfg, log); err != nil {
 		return nil, err
 	}
-	if p.events, err = db.OpenSQLite(ctx, filepath.Join(cfg.Tower.DataDir, eventsFile), db.Options{Log: log}); err != nil {
+	if p.events, err = openEvents(ctx, cfg, log); err != nil {
 		return nil, errors.Join(err, p.ledger.Close())
 	}
 	return p, nil

@@ -3,16 +3,21 @@ package dbtest
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/timmy-tower/timmy/db"
 )
 
-// Open opens the SQLite file at path, new or old, and runs its writer until the test is
-// over.
-func Open(t testing.TB, path string) *db.DB {
+// Open opens a database, new or old, and runs its writer until the test is over. A place
+// is the path of an SQLite file, or the address of a PostgreSQL database.
+func Open(t testing.TB, place string) *db.DB {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), path, db.Options{})
+	open := db.OpenSQLite
+	if strings.HasPrefix(place, "postgres://") {
+		open = db.OpenPostgres
+	}
+	d, err := open(t.Context(), place, db.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,4 +6,6 @@
 //	if err != nil { … }        // errors.Is(err, pgtest.ErrNotInstalled): say so, loudly
 //	defer s.Stop()
 //	url, err := s.Database()   // for each ledger another
+//
+// [RunTwice] runs the tests of a package on SQLite and then on such a server.
 package pgtest

@@ -92,7 +92,7 @@ func (s *Server) prepare(programs string, o Options) (err error) {
 	}
 	s.args = []string{
 		filepath.Join(programs, "postgres"), "-D", data, "-k", "", "-h", "127.0.0.1", "-p", strconv.Itoa(port),
-		"-c", "max_connections=300", "-c", "deadlock_timeout=50ms", "-c", "log_min_messages=fatal",
+		"-c", "max_connections=1000", "-c", "deadlock_timeout=50ms", "-c", "log_min_messages=fatal",
 	}
 	if !o.Durable {
 		s.args = append(s.args, "-F", "-c", "full_page_writes=off")
