@@ -17,6 +17,13 @@ func TestLightning(t *testing.T) {
 		{"deposit and top-up", lightningDeposit},
 		{"a bill by direct message", lightningScript("nip17.mjs")},
 		{"a zap and its receipt", lightningScript("zap.mjs")},
+		{"an L402 token", lightningScript("l402.mjs")},
+		{"a lightning address", lightningLNURL},
+		{"more than asked for", lightningOverpay},
+		{"refunds", lightningRefund},
+		{"each detector alone", lightningDetectors},
+		{"payments between restarts", lightningAnyTime},
+		{"restarts of either side", lightningRestarts},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, l) }) {
 			return // the network may be in any state

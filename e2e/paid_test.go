@@ -17,10 +17,15 @@ import (
 // credited, once (B1).
 func TestPaidAtAnyTimeIsCredited(t *testing.T) {
 	t.Parallel()
-	const rounds, each = 30, 10
-	rng := seed(t)
 	ln := startLNbits(t)
 	tw := startTower(t, append(ln.env(), "TIMMY_SESSIONS_PER_MINUTE=0", "TIMMY_RATE_PER_MINUTE=0", "TIMMY_LOG_LEVEL=warn")...)
+	paidAtAnyTime(t, tw, ln.pay)
+}
+
+// paidAtAnyTime is that of one wallet, whose invoices are paid by pay.
+func paidAtAnyTime(t *testing.T, tw *tower, pay func(bolt11 string) error) {
+	const rounds, each = 30, 10
+	rng := seed(t)
 	a := newAPI(t, tw)
 	owed := map[string]int64{}
 	var paying sync.WaitGroup
@@ -32,7 +37,7 @@ func TestPaidAtAnyTimeIsCredited(t *testing.T) {
 			bolt11, wait := created.obj("invoice").str("paymentRequest"), within(rng, time.Second)
 			paying.Go(func() {
 				time.Sleep(wait)
-				if err := ln.pay(bolt11); err != nil {
+				if err := pay(bolt11); err != nil {
 					t.Error(err)
 				}
 			})

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,13 +21,22 @@ var testMacaroon = []byte("\x02\x01\x03lnd-invoices-read-write-0123456789-012345
 
 // lndNode is lnd's REST gateway: base64 bytes, 64 bits as text, one JSON object a
 // line in its stream.
-type lndNode struct{ *node }
+type lndNode struct {
+	*node
+	unlisted *atomic.Bool // it lists nothing: it has too much to
+}
 
 func newLNDNode(t testing.TB) lndNode {
-	n := lndNode{}
+	n := lndNode{unlisted: &atomic.Bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/invoices", func(w http.ResponseWriter, r *http.Request) { n.create(w, r) })
-	mux.HandleFunc("GET /v1/invoices", func(w http.ResponseWriter, r *http.Request) { n.list(w, r) })
+	mux.HandleFunc("GET /v1/invoices", func(w http.ResponseWriter, r *http.Request) {
+		if n.unlisted.Load() {
+			reply(w, http.StatusInternalServerError, map[string]any{"code": 4, "message": "context deadline exceeded", "details": []any{}})
+			return
+		}
+		n.list(w, r)
+	})
 	mux.HandleFunc("GET /v1/invoice/{hash}", func(w http.ResponseWriter, r *http.Request) { n.lookup(w, r) })
 	mux.HandleFunc("GET /v1/invoices/subscribe", func(w http.ResponseWriter, r *http.Request) { n.subscribe(w, r) })
 	mux.HandleFunc("GET /v1/state", func(w http.ResponseWriter, _ *http.Request) {

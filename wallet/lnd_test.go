@@ -217,6 +217,35 @@ func TestLNDReplaysWhatWasMissed(t *testing.T) {
 	}
 }
 
+// TestLNDStreamsWithoutAList is a node that has too much to list it in time, and a tower
+// that has no cursor yet: what is paid from then on is reported, and the cursor stays, so
+// that what was paid before is found once the node lists.
+func TestLNDStreamsWithoutAList(t *testing.T) {
+	n := newLNDNode(t)
+	l := n.wallet(t)
+	issue := func(ref string) timmy.Invoice {
+		inv, err := l.Issue(t.Context(), ref, timmy.TopUp{Amount: 1000, Memo: "m"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return inv
+	}
+	before, after := issue("before"), issue("after")
+	n.pay(before.Bolt11, 0)
+	n.unlisted.Store(true)
+	got, stop := gather(t, l, "")
+	time.Sleep(100 * time.Millisecond)
+	n.pay(after.Bolt11, 0)
+	await(t, got, map[timmy.Hash]bool{after.Hash: true})
+	if cursor := stop(); cursor != "" {
+		t.Errorf("the cursor moved to %q, past what was not listed", cursor)
+	}
+	n.unlisted.Store(false)
+	again, stopAgain := gather(t, l, "")
+	defer stopAgain()
+	await(t, again, map[timmy.Hash]bool{before.Hash: true, after.Hash: true})
+}
+
 // TestLNDNoticesARestoredNode is threat B7: a node that counts from lower again
 // would show nothing up to the old index.
 func TestLNDNoticesARestoredNode(t *testing.T) {

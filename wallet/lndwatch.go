@@ -44,9 +44,10 @@ func (l *LND) follow(ctx context.Context, last uint64, settled func(timmy.Paymen
 	go l.lines(ctx, max(last, 1)-1, lines)
 	quiet := time.NewTimer(l.wait.idle)
 	defer quiet.Stop()
-	replayed := last <= 1
+	replayed, listed := last <= 1, true
 	if replayed {
-		if err := l.catchUp(ctx, settled); err != nil {
+		var err error
+		if listed, err = l.catchUp(ctx, settled); err != nil {
 			return last, err
 		}
 	} else {
@@ -67,6 +68,9 @@ func (l *LND) follow(ctx context.Context, last uint64, settled func(timmy.Paymen
 				return last, fmt.Errorf("watching lnd: %w", away(l.call.redact(line.err)))
 			}
 			n := line.invoice.index()
+			if !listed {
+				n = 0 // the cursor stays before what was not listed
+			}
 			if line.invoice.State.text() == "SETTLED" {
 				replayed = true
 				last = max(last, n)
@@ -101,18 +105,20 @@ func (l *LND) report(inv lndInvoice, n uint64, settled func(timmy.Payment, timmy
 	return nil
 }
 
-// catchUp reports what the list has, without moving the cursor.
-func (l *LND) catchUp(ctx context.Context, settled func(timmy.Payment, timmy.Cursor) error) error {
+// catchUp reports what the list has, without moving the cursor. A node that does not list,
+// for it has too much to, may stream all the same: ok is false then.
+func (l *LND) catchUp(ctx context.Context, settled func(timmy.Payment, timmy.Cursor) error) (ok bool, err error) {
 	list, err := l.List(ctx, l.now().Add(-listSlack))
 	if err != nil {
-		return err
+		l.log.Warn("lnd does not list what was paid; its stream is followed all the same", "err", err)
+		return false, ctx.Err()
 	}
 	for _, p := range list {
 		if err := settled(p, ""); err != nil {
-			return fmt.Errorf("reporting payment: %w", err)
+			return true, fmt.Errorf("reporting payment: %w", err)
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // lndLine is an event of the stream, or its end.

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -136,13 +137,20 @@ func (n *Network) fund(ctx context.Context) error {
 
 // Ready waits until a payment from Payer to Shop succeeds, by making one of a sat.
 // An active channel is not enough: it carries nothing before both sides said that
-// they are ready.
+// they are ready. After a restart of one the other may wait long before it connects again,
+// so that it is told to.
 func (n *Network) Ready(ctx context.Context) error {
 	bolt11, err := n.Shop.Invoice(ctx, 1, "the way is free")
 	if err != nil {
 		return err
 	}
-	return until(ctx, &n.Payer.process, "a payment", func() error { return n.Payer.Pay(ctx, bolt11, 0) })
+	return until(ctx, &n.Payer.process, "a payment", func() error {
+		err := n.Payer.Pay(ctx, bolt11, 0)
+		if err == nil {
+			return nil
+		}
+		return errors.Join(err, n.Payer.connect(ctx, n.Shop)) // it says so if they are connected
+	})
 }
 
 // Close ends everything.

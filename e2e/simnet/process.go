@@ -1,7 +1,9 @@
 package simnet
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -85,12 +87,20 @@ func (p *process) end(how syscall.Signal) {
 	p.cmd = nil
 }
 
+// The ports of the nodes are below those that outgoing connections take theirs from: while
+// a node is down its port must stay free.
+const (
+	lowestPort = 8000
+	ports      = 4000
+)
+
 // freeAddr is an address on loopback that nobody listens on.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a port: %w", err)
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", lowestPort+rand.IntN(ports))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.New("no free port")
 }
