@@ -3,7 +3,6 @@ package wallet
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,9 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/btcsuite/btcd/chaincfg"
-	"github.com/lightningnetwork/lnd/zpay32"
 
 	"github.com/timmy-tower/timmy"
 )
@@ -64,38 +60,6 @@ func TestLNDCountsOnlyProvenSettlements(t *testing.T) {
 			}
 			if p.Settled && (p.At.Before(born) || p.At.After(n.clock.now())) {
 				t.Errorf("dated %v", p.At)
-			}
-		})
-	}
-}
-
-// TestLNDRefusesBadInvoices is bad-inputs 211 and 212.
-func TestLNDRefusesBadInvoices(t *testing.T) {
-	hash := sha256.Sum256([]byte("h"))
-	crafted := func(net *chaincfg.Params, options ...func(*zpay32.Invoice)) func(map[string]any) {
-		return func(m map[string]any) {
-			m["r_hash"] = b64(hash[:])
-			m["payment_request"] = craft(t, net, hash, append(options, zpay32.PaymentAddr([32]byte{1}))...)
-		}
-	}
-	text := zpay32.Description("m")
-	for name, tamper := range map[string]func(map[string]any){
-		"no invoice":      func(m map[string]any) { delete(m, "payment_request") },
-		"no hash":         func(m map[string]any) { delete(m, "r_hash") },
-		"hex hash":        func(m map[string]any) { m["r_hash"] = hex.EncodeToString(hash[:]) },
-		"another hash":    func(m map[string]any) { m["r_hash"] = b64(hash[:]) },
-		"mainnet":         crafted(&chaincfg.MainNetParams, zpay32.Amount(10_000), text),
-		"1 msat more":     crafted(&chaincfg.RegressionNetParams, zpay32.Amount(10_001), text),
-		"amountless":      crafted(&chaincfg.RegressionNetParams, text),
-		"overflow amount": func(m map[string]any) { m["payment_request"] = "lnbcrt184467440737096u1" },
-		"8 kB":            func(m map[string]any) { m["payment_request"] = "lnbcrt1" + strings.Repeat("q", 8192) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			n := newLNDNode(t)
-			n.tamper = tamper
-			_, err := n.wallet(t).Issue(t.Context(), "r", timmy.TopUp{Amount: 10_000, Memo: "m"}, 0)
-			if timmy.CodeOf(err) != timmy.Unavailable {
-				t.Fatalf("Issue = %v", err)
 			}
 		})
 	}

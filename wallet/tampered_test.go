@@ -1,7 +1,9 @@
 package wallet
 
 import (
+	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/lightningnetwork/lnd/zpay32"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/nip"
 )
 
 // tampered are the ways in which an answer to an invoice over 10,000 msat is wrong
@@ -36,5 +39,64 @@ func tampered(t *testing.T, invoice, hash string) map[string]func(map[string]any
 		"1 msat off":        crafted(regtest, zpay32.Amount(10_001), text, hour),
 		"no amount":         crafted(regtest, text, hour),
 		"expired at birth":  crafted(regtest, zpay32.Amount(10_000), text, zpay32.Expiry(0)),
+	}
+}
+
+// TestTamperedInvoicesAreRefused is threat B5 at every node that makes the invoices: each
+// of the twelve is an error of the wallet, which a caller hears without what was wrong.
+func TestTamperedInvoicesAreRefused(t *testing.T) {
+	type maker interface {
+		Issue(ctx context.Context, ref string, t timmy.TopUp, expiry time.Duration) (timmy.Invoice, error)
+	}
+	for name, c := range map[string]struct {
+		open          func(t *testing.T, tamper func(map[string]any)) maker
+		invoice, hash string
+	}{
+		"lnbits": {func(t *testing.T, f func(map[string]any)) maker {
+			s := newServer(t)
+			s.tamper = func(m map[string]any) {
+				delete(m, "payment_request") // its older name
+				f(m)
+			}
+			return s.wallet(t)
+		}, "bolt11", "payment_hash"},
+		"lnd": {func(t *testing.T, f func(map[string]any)) maker {
+			n := newLNDNode(t)
+			n.tamper = func(m map[string]any) { f(m); inBase64(m, "r_hash") }
+			return n.wallet(t)
+		}, "payment_request", "r_hash"},
+		"cln": {func(t *testing.T, f func(map[string]any)) maker {
+			n := newCLNNode(t)
+			n.tamper = f
+			return n.wallet(t)
+		}, "bolt11", "payment_hash"},
+		"phoenixd": {func(t *testing.T, f func(map[string]any)) maker {
+			n := newPhoenixNode(t)
+			n.tamper = f
+			return n.wallet(t)
+		}, "serialized", "paymentHash"},
+		"nwc": {func(t *testing.T, f func(map[string]any)) maker {
+			n := newNWCNode(t, nip.NIP44)
+			w := n.wallet(t)
+			n.set(func() { n.tamper = f })
+			return w
+		}, "invoice", "payment_hash"},
+	} {
+		for what, tamper := range tampered(t, c.invoice, c.hash) {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				_, err := c.open(t, tamper).Issue(t.Context(), "r", timmy.TopUp{Amount: 10_000, Memo: "m"}, 0)
+				if timmy.CodeOf(err) != timmy.Unavailable || strings.Contains(timmy.MessageOf(err), "hash") {
+					t.Errorf("Issue = %v", err)
+				}
+			})
+		}
+	}
+}
+
+// inBase64 writes a field as lnd does.
+func inBase64(m map[string]any, field string) {
+	text, _ := m[field].(string)
+	if raw, err := hex.DecodeString(text); err == nil {
+		m[field] = b64(raw)
 	}
 }
