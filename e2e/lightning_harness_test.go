@@ -17,7 +17,7 @@ const lightningBin = "lightning/bin"
 // lightning is a network of real nodes.
 type lightning struct {
 	*simnet.Network
-	payer *httptest.Server // a body that is an invoice is paid
+	payer *httptest.Server // pays from the other node
 }
 
 func startLightning(t *testing.T) *lightning {
@@ -31,20 +31,27 @@ func startLightning(t *testing.T) *lightning {
 	}
 	t.Logf("btcd, two nodes and a channel after %v", time.Since(begun).Round(100*time.Millisecond))
 	l := &lightning{Network: n}
-	l.payer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		bolt11, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
-		if err := n.Payer.Pay(r.Context(), string(bolt11), 0); err != nil {
-			http.Error(w, err.Error(), http.StatusPaymentRequired)
-		}
-	}))
 	t.Cleanup(func() {
-		l.payer.Close()
 		n.Close()
 		if t.Failed() {
 			t.Logf("log of the shop's node:\n%s\nlog of the payer's node:\n%s", n.Shop.LogTail(40), n.Payer.LogTail(40))
 		}
 	})
+	l.payer = payingServer(t, func(ctx context.Context, bolt11 string) error { return n.Payer.Pay(ctx, bolt11, 0) })
 	return l
+}
+
+// payingServer pays what it is sent: a body is an invoice.
+func payingServer(t *testing.T, pay func(ctx context.Context, bolt11 string) error) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bolt11, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
+		if err := pay(r.Context(), string(bolt11)); err != nil {
+			http.Error(w, err.Error(), http.StatusPaymentRequired)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
 }
 
 // tower starts one whose wallet is the shop's node.

@@ -16,6 +16,8 @@ func TestZapGrowsTheBalanceOnce(t *testing.T)  { scenario(t, "zap.mjs") }
 func TestL402PaysAndAsks(t *testing.T)         { scenario(t, "l402.mjs") }
 func TestNobodyReadsMailOfOthers(t *testing.T) { scenario(t, "rights.mjs") }
 func TestAskPayAnswerWithNDK(t *testing.T)     { scenario(t, "ndk.mjs") }
+func TestAskPayAnswerApplesauce(t *testing.T)  { scenario(t, "applesauce.mjs") }
+func TestAskPayAnswerNostrify(t *testing.T)    { scenario(t, "nostrify.mjs") }
 
 // Excludes a stranger who is not told what this is, a /balance without what waits,
 // and a /stop that does not reach a model in the middle of its answer or is charged.

@@ -84,7 +84,7 @@ func TestBrokenEventsAreRefusedExactly(t *testing.T) {
 	}
 	p := s.dial(t)
 	p.send(`["REQ","a",{"ids":["` + good.ID + `"]}]`)
-	p.expect(`["EVENT","a",`+good.String()+`]`, `["EOSE","a",["finish"]]`) // row 64: dropped
+	p.expect(`["EVENT","a",`+good.String()+`]`, `["EOSE","a"]`) // row 64: dropped
 }
 
 // TestPolicyRefusesExactly: events that are well made and still not taken.

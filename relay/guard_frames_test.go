@@ -23,7 +23,7 @@ func TestFramesAreAnswered(t *testing.T) {
 	hex := strings.Repeat("a", 64)
 	req := func(filter string) string { return `["REQ","a",` + filter + `]` }
 	closed := func(text string) string { return `["CLOSED","a","` + text + `"]` }
-	const eose = `["EOSE","a",["finish"]]`
+	const eose = `["EOSE","a"]`
 	many := func(n int, item string) string { return strings.TrimSuffix(strings.Repeat(item+",", n), ",") }
 	rows := []struct{ row, send, want string }{
 		{"2", "", notice("invalid: empty message")},

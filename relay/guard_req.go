@@ -105,17 +105,16 @@ func (g *guest) room(s *sub, authed bool) error {
 	return nil
 }
 
-// stored sends what is in the store, then EOSE, then what came in meanwhile. EOSE
-// carries ["finish"] only if all there is was sent (NIP-67).
+// stored sends what is in the store, then EOSE, then what came in meanwhile.
 func (g *guest) stored(s *sub) error {
-	sent, finished, answer := map[string]struct{}{}, true, []message(nil)
+	sent, hint, answer := map[string]struct{}{}, hint{whole: true}, []message(nil)
 	for _, f := range s.filters {
 		keys := g.authed()
 		list, whole, err := g.r.store.query(g.ctx, f, reader{strict: true, keys: keys})
 		if err != nil {
 			return g.failed(s, err)
 		}
-		finished = finished && whole
+		hint.add(f, len(list), whole)
 		if err := g.out.waitAll(g.ctx, answer); err != nil { // one filter's answer is in memory at a time
 			return err
 		}
@@ -128,11 +127,7 @@ func (g *guest) stored(s *sub) error {
 			answer = append(answer, message{s.head, x.raw})
 		}
 	}
-	eose := []any{"EOSE", s.id}
-	if finished {
-		eose = append(eose, []string{"finish"})
-	}
-	b, err := json.Marshal(eose)
+	b, err := json.Marshal(append([]any{"EOSE", s.id}, hint.words()...))
 	if err != nil {
 		return err
 	}
@@ -140,6 +135,33 @@ func (g *guest) stored(s *sub) error {
 		return err
 	}
 	s.opened(sent)
+	return nil
+}
+
+// hint is what EOSE says of the stored part (NIP-67). It is said only where the usual
+// reading is wrong, that fewer events than were asked for, or than the relay's limits, are
+// all there are: some clients take an EOSE with a third element for none, and wait for ever.
+type hint struct {
+	whole bool // nothing else is there
+	full  bool // as many were sent as the relay's limits let through
+	cut   bool // fewer than were asked for, and there is more
+}
+
+func (h *hint) add(f nostr.Filter, n int, whole bool) {
+	ours := f.Limit == defaultLimit || f.Limit == maxLimit
+	h.whole = h.whole && whole
+	h.full = h.full || ours && n >= f.Limit
+	h.cut = h.cut || !whole && n < f.Limit
+}
+
+// words is the third element, if there is one.
+func (h *hint) words() []any {
+	switch {
+	case h.cut:
+		return []any{[]string{"more"}}
+	case h.whole && h.full:
+		return []any{[]string{"finish"}}
+	}
 	return nil
 }
 

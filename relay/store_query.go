@@ -61,7 +61,10 @@ func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) (list []f
 	defer cancel()
 	now := s.now().Unix()
 	err = s.db.Read(ctx, func(tx *db.Tx) error {
-		list, whole, err = read(tx, scans(f, who, now, s.db.Dialect()), f.Limit)
+		list, whole, err = read(tx, scans(f, who, now, s.db.Dialect()), f.Limit+1) // one more tells whether that is all
+		if len(list) > f.Limit {
+			list, whole = list[:f.Limit], false
+		}
 		return err
 	})
 	if err != nil {
