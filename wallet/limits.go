@@ -58,6 +58,8 @@ const (
 	maxVerifies = 500
 	// maxCerts is above any certificate file of a node.
 	maxCerts = 16
+	// nwcSentWithin is how far back a payment is looked for that a wallet does not find.
+	nwcSentWithin = 3 * 24 * time.Hour
 	// lndPayFor is how many seconds lnd tries to find a way for a payment: less than
 	// the tower waits for its word.
 	lndPayFor = 50

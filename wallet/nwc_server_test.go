@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type nwcNode struct {
 	drop    func(method string) bool                // says nothing
 	refuse  func(method string) *nip.WalletError    // says no
 	garble  func(method, text string) string        // says something else
+	scripts map[string]string                       // says this, a result or "!CODE"
 	meta    bool                                    // keeps metadata
 	notify  func(send func(kind int, s nip.Scheme)) // instead of one notification of each kind
 	subs    map[int]func(*nostr.Event)
@@ -169,7 +171,14 @@ func (n *nwcNode) serve(ev *nostr.Event) *nostr.Event {
 	if dropped {
 		return nil
 	}
-	if no == nil {
+	line, scripted := n.scripts[method]
+	switch code, refused := strings.CutPrefix(line, "!"); {
+	case no != nil:
+	case refused:
+		no = &nip.WalletError{Code: code, Message: "x"}
+	case scripted:
+		result = json.RawMessage(line)
+	default:
 		result, no = n.answer(method, params)
 	}
 	out := map[string]any{"result_type": method, "error": nil, "result": result}

@@ -85,7 +85,7 @@ func (r *Report) permissions(methods, notes []string) {
 		}
 	}
 	if len(spends) > 0 {
-		r.add("least privilege", Warning, fmt.Sprintf("the connection can spend (%s), which the tower never does: make one that cannot, and revoke this one", strings.Join(spends, ", ")))
+		r.add("least privilege", Warning, fmt.Sprintf("the connection can spend (%s), which the tower does for refunds alone: without them make one that cannot, and revoke this one", strings.Join(spends, ", ")))
 	}
 }
 

@@ -28,6 +28,7 @@ type nwcTransaction struct {
 	Amount      loose `json:"amount"`
 	Created     loose `json:"created_at"`
 	Settled     loose `json:"settled_at"`
+	Fee         loose `json:"fees_paid"`
 	Metadata    loose `json:"metadata"`
 }
 
@@ -143,13 +144,9 @@ func (n *NWC) each(ctx context.Context, since time.Time, report func(timmy.Payme
 	return nil
 }
 
-// page is one call of list_transactions.
+// page is a page of what was received, or nothing where nobody may list.
 func (n *NWC) page(ctx context.Context, from int64, offset int) ([]nwcTransaction, error) {
-	var out struct {
-		Transactions []nwcTransaction `json:"transactions"`
-	}
-	params := map[string]any{"from": from, "limit": nwcPage, "offset": offset, "unpaid": false, "type": "incoming"}
-	err := n.read(ctx, "list_transactions", params, &out)
+	list, err := n.transactions(ctx, map[string]any{"from": from, "offset": offset, "unpaid": false, "type": "incoming"})
 	if nwcDenied(err) {
 		if !n.unlisted.Swap(true) {
 			n.cfg.Log.Warn("the wallet connection does not allow list_transactions: payments are found by looking up open invoices alone")
@@ -159,7 +156,17 @@ func (n *NWC) page(ctx context.Context, from int64, offset int) ([]nwcTransactio
 	if err != nil {
 		return nil, fmt.Errorf("listing by NWC: %w", err)
 	}
-	return out.Transactions, nil
+	return list, nil
+}
+
+// transactions is one call of list_transactions.
+func (n *NWC) transactions(ctx context.Context, params map[string]any) ([]nwcTransaction, error) {
+	var out struct {
+		Transactions []nwcTransaction `json:"transactions"`
+	}
+	params["limit"] = nwcPage
+	err := n.read(ctx, "list_transactions", params, &out)
+	return out.Transactions, err
 }
 
 // nwcDenied: the connection does not allow the method, today and tomorrow.

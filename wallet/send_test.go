@@ -92,14 +92,19 @@ func judge(t *testing.T, open func(t *testing.T, s *script) paying, cases map[st
 			if (err != nil) != (c.state == "") || sent.State != c.state || sent.Fee != c.fee {
 				t.Errorf("got %+v, %v; asked %q", sent, err, s.heard())
 			}
-			posts := 0
+			first, pays := "", 0
 			for _, a := range s.heard() {
-				if strings.HasPrefix(a, "POST") {
-					posts++
+				verb, rest, _ := strings.Cut(a, " ")
+				path, _, _ := strings.Cut(rest, " ")
+				if first == "" {
+					first = verb + path
+				}
+				if verb+path == first {
+					pays++
 				}
 			}
-			if posts != 1 {
-				t.Errorf("asked to pay %d times", posts)
+			if pays != 1 {
+				t.Errorf("asked to pay %d times: %q", pays, s.heard())
 			}
 			if sent.State == timmy.SentFailed && sent.Reason == "" {
 				t.Error("failed without a reason")

@@ -61,7 +61,7 @@ type WalletSettings struct {
 	LNDPrivate  bool   `toml:"lnd_private" env:"TIMMY_LND_PRIVATE" flag:"lnd-private" default:"true" doc:"put routing hints for private channels into invoices"`
 
 	CLNURL      string `toml:"cln_url" env:"TIMMY_CLN_URL" flag:"cln-url" doc:"address of Core Lightning's clnrest, as in https://127.0.0.1:3010"`
-	CLNRune     Secret `toml:"-" env:"TIMMY_CLN_RUNE" doc:"rune for invoice, listinvoices, waitanyinvoice and getinfo"`
+	CLNRune     Secret `toml:"-" env:"TIMMY_CLN_RUNE" doc:"rune for invoice, listinvoices, waitanyinvoice and getinfo (for refunds also xpay and listpays)"`
 	CLNRuneFile string `toml:"cln_rune_file" env:"TIMMY_CLN_RUNE_FILE" flag:"cln-rune-file" doc:"file that holds the rune"`
 	CLNCert     string `toml:"cln_cert_file" env:"TIMMY_CLN_CERT_FILE" flag:"cln-cert-file" doc:"Core Lightning's ca.pem, the only certificate that is believed; empty: the usual authorities"`
 

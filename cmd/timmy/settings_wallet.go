@@ -56,12 +56,8 @@ func (c *Config) checkWallet() error {
 
 // checkRefunds refuses a wallet that cannot pay.
 func (c *Config) checkRefunds() error {
-	switch c.Wallet.Kind {
-	case walletFake, walletLNbits, walletLND:
-		return nil
-	}
-	if c.Refunds.PerDay > 0 {
-		return c.badf("TIMMY_REFUNDS_SATS_PER_DAY", "refunds are paid from the wallets fake, lnbits and lnd, not %s", c.Wallet.Kind)
+	if c.Wallet.Kind == walletLNAddress && c.Refunds.PerDay > 0 {
+		return c.badf("TIMMY_REFUNDS_SATS_PER_DAY", "nothing can be paid from a lightning address at a provider")
 	}
 	return nil
 }
