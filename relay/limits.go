@@ -83,6 +83,7 @@ const (
 	vanishBatches = 4           // deleted before a request to vanish is answered; the rest follows at once
 	othersEvery   = time.Second // a look for events of other towers on the database, if no hint comes before
 	othersBatch   = loadAtOnce  // of them, read at once
+	otherPages    = 20          // of an event store that gives less than it is asked for
 	drainFor      = 10 * time.Second
 	closeWithin   = time.Second            // for the peer to answer that it closes, when shutting down
 	drainGrace    = 200 * time.Millisecond // in which events are still answered when shutting down

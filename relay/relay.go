@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fiatjaf/eventstore"
 	"github.com/fiatjaf/khatru"
 	"github.com/nbd-wtf/go-nostr"
 
@@ -42,6 +43,8 @@ type Config struct {
 	Icon        string
 	Operators   []timmy.PubKey // may manage the relay (NIP-86) and always write; the first is shown in NIP-11
 	DB          *db.DB         // of events alone; its writer runs and is closed by the caller. Required
+
+	Events eventstore.Store // keeps the events instead of DB, see [Store.Plug]; nil: DB does
 
 	Inbox          Acceptor       // nil: events for the tower are only stored
 	Policy         Policy         // who may write what
@@ -115,6 +118,9 @@ func New(c Config) (*Relay, error) {
 		return nil, err
 	}
 	r.store.url = c.URL
+	if c.Events != nil {
+		r.store.Plug(c.Events)
+	}
 	if err := r.store.Init(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}

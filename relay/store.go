@@ -36,9 +36,10 @@ var (
 //
 // It trusts its caller that ids and signatures were verified.
 type Store struct {
-	db  *db.DB
-	now func() time.Time
-	url string // of the relay, for requests to vanish; empty: those to all relays alone
+	db    *db.DB
+	other *other // keeps the events; nil: db does, too
+	now   func() time.Time
+	url   string // of the relay, for requests to vanish; empty: those to all relays alone
 
 	swept chan struct{} // a hint that there is something to delete
 
@@ -48,6 +49,12 @@ type Store struct {
 }
 
 var _ eventstore.Store = (*Store)(nil)
+
+// Plug has another store keep the events. What was deleted, what operators decided and the
+// web of trust stay in the database, so that it must be one store for one database. It is
+// not swept of what has expired or is old, and a [Web] does not look into it. Call Plug
+// before Init, which opens the store; who gave it closes it.
+func (s *Store) Plug(events eventstore.Store) { s.other = &other{Store: events, own: s} }
 
 // NewStore makes a store on d, whose writer must run. Call Init before use.
 func NewStore(d *db.DB, now func() time.Time) *Store {
@@ -62,6 +69,11 @@ func (s *Store) Init() error {
 	}
 	if err := s.db.Migrate(context.Background(), migrations, files); err != nil {
 		return err
+	}
+	if s.other != nil {
+		if err := s.other.Init(); err != nil {
+			return fmt.Errorf("opening the event store: %w", err)
+		}
 	}
 	return s.loadVanishing(context.Background())
 }
@@ -88,6 +100,10 @@ func (s *Store) ReplaceEvent(ctx context.Context, ev *nostr.Event) error {
 
 // DeleteEvent removes an event without a trace: it may come back.
 func (s *Store) DeleteEvent(ctx context.Context, ev *nostr.Event) error {
+	if s.other != nil {
+		_, err := s.other.sweep(ctx, nostr.Filter{IDs: []string{ev.ID}}, func(*nostr.Event) bool { return true })
+		return err
+	}
 	id, err := hex.DecodeString(ev.ID)
 	if err != nil {
 		return fmt.Errorf("event id: %w", err)
@@ -112,14 +128,11 @@ func (s *Store) save(ctx context.Context, ev *nostr.Event, raw []byte) error {
 	if err := failpoint.Before(failpoint.StoreSave); err != nil {
 		return err
 	}
-	err = s.db.Write(ctx, func(tx *db.Tx) error {
-		rid, err := r.insert(tx)
-		if err == nil && s.db.Dialect() == db.Postgres {
-			s.note(rid)
-			tx.Hint(hintEvents)
-		}
-		return err
-	})
+	if s.other != nil {
+		err = s.other.save(ctx, r)
+	} else {
+		err = s.keep(ctx, r)
+	}
 	if err != nil {
 		return err
 	}
@@ -127,6 +140,18 @@ func (s *Store) save(ctx context.Context, ev *nostr.Event, raw []byte) error {
 		return err
 	}
 	return s.vanish(ctx, r)
+}
+
+// keep writes an event into our own tables.
+func (s *Store) keep(ctx context.Context, r *row) error {
+	return s.db.Write(ctx, func(tx *db.Tx) error {
+		rid, err := r.insert(tx)
+		if err == nil && s.db.Dialect() == db.Postgres {
+			s.note(rid)
+			tx.Hint(hintEvents)
+		}
+		return err
+	})
 }
 
 // row is an event as it is written.
@@ -298,9 +323,13 @@ func remove(tx *db.Tx, where string, args ...any) (int, error) {
 	return len(rows), nil
 }
 
-// Sweep deletes a batch of expired events and says how many it was.
+// Sweep deletes a batch of expired events and says how many it was. In a plugged store
+// they cannot be found; they are never served.
 func (s *Store) Sweep(ctx context.Context) (n int, err error) {
 	now := s.now().Unix()
+	if s.other != nil {
+		return 0, nil
+	}
 	err = s.db.Write(ctx, func(tx *db.Tx) error {
 		n, err = remove(tx, "expires IS NOT NULL AND expires <= ?", now)
 		return err

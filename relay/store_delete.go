@@ -99,21 +99,28 @@ func (r *row) deleteID(tx *db.Tx, value string) error {
 	return err
 }
 
-// deleteAddress deletes all versions up to the deletion's own time.
-func (r *row) deleteAddress(tx *db.Tx, address string) error {
+// ownAddress reads an address; ok is false unless it is one of the author's own.
+func (r *row) ownAddress(address string) (kind int, d string, ok bool) {
 	kindText, rest, _ := strings.Cut(address, ":")
 	author, d, ok := strings.Cut(rest, ":")
 	kind, err := strconv.Atoi(kindText)
 	if !ok || err != nil || author != r.ev.PubKey {
-		return nil
+		return 0, "", false
 	}
 	if nostr.IsReplaceableKind(kind) {
-		d = ""
-	} else if !nostr.IsAddressableKind(kind) {
+		return kind, "", true
+	}
+	return kind, d, nostr.IsAddressableKind(kind)
+}
+
+// deleteAddress deletes all versions up to the deletion's own time.
+func (r *row) deleteAddress(tx *db.Tx, address string) error {
+	kind, d, ok := r.ownAddress(address)
+	if !ok {
 		return nil
 	}
 	until := int64(r.ev.CreatedAt)
-	_, err = tx.Exec(`INSERT INTO address_tombstone (pubkey, kind, d, until) VALUES (?, ?, ?, ?)
+	_, err := tx.Exec(`INSERT INTO address_tombstone (pubkey, kind, d, until) VALUES (?, ?, ?, ?)
 		ON CONFLICT (pubkey, kind, d) DO UPDATE SET until = excluded.until WHERE excluded.until > address_tombstone.until`,
 		r.pubkey, kind, []byte(d), until)
 	if err != nil {

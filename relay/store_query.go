@@ -60,13 +60,11 @@ func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) (list []f
 	ctx, cancel := context.WithTimeoutCause(ctx, queryTimeout, errSlow)
 	defer cancel()
 	now := s.now().Unix()
-	err = s.db.Read(ctx, func(tx *db.Tx) error {
-		list, whole, err = read(tx, scans(f, who, now, s.db.Dialect()), f.Limit+1) // one more tells whether that is all
-		if len(list) > f.Limit {
-			list, whole = list[:f.Limit], false
-		}
-		return err
-	})
+	if s.other != nil {
+		list, whole, err = s.other.query(ctx, f, who)
+	} else {
+		list, whole, err = s.ask(ctx, f, who, now)
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -79,6 +77,18 @@ func (s *Store) query(ctx context.Context, f nostr.Filter, who reader) (list []f
 	}), whole, nil
 }
 
+// ask reads our own tables.
+func (s *Store) ask(ctx context.Context, f nostr.Filter, who reader, now int64) (list []found, whole bool, err error) {
+	err = s.db.Read(ctx, func(tx *db.Tx) error {
+		list, whole, err = read(tx, scans(f, who, now, s.db.Dialect()), f.Limit+1) // one more tells whether that is all
+		if len(list) > f.Limit {
+			list, whole = list[:f.Limit], false
+		}
+		return err
+	})
+	return list, whole, err
+}
+
 var errSlow = errors.New("error: query took too long")
 
 // known says what the store would answer to an event, before the work of
@@ -87,6 +97,13 @@ func (s *Store) known(ctx context.Context, ev *nostr.Event) error {
 	r, err := newRow(ev, nil)
 	if err != nil {
 		return err
+	}
+	if s.other != nil {
+		if there, err := s.other.has(ctx, ev.ID); err != nil {
+			return err
+		} else if there {
+			return errHave
+		}
 	}
 	return s.db.Read(ctx, func(tx *db.Tx) error {
 		var n int

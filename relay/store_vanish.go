@@ -100,6 +100,11 @@ func (s *Store) vanish(ctx context.Context, r *row) error {
 func (s *Store) forgetSome(ctx context.Context, pubkey []byte) (n int, err error) {
 	who := hex.EncodeToString(pubkey)
 	until := s.vanishing()[who]
+	if s.other != nil {
+		if n, err = s.other.forget(ctx, pubkey, until); err != nil || n > 0 {
+			return sweepBatch, err // a store may give fewer at once
+		}
+	}
 	err = s.db.Write(ctx, func(tx *db.Tx) error {
 		n, err = remove(tx, `pubkey = ? AND kind <> 62 AND created_at <= ?`, pubkey, until)
 		if err != nil || n >= sweepBatch {

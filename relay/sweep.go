@@ -95,7 +95,8 @@ func (r *Relay) complain(ctx context.Context, what string, err error) {
 	}
 }
 
-// kinds lists those of which anything is stored, one seek in the index each.
+// kinds lists those of which anything is stored, one seek in the index each. Of a plugged
+// store it cannot be said: nothing is deleted there for its age.
 func (s *Store) kinds(ctx context.Context) (list []int, err error) {
 	err = s.db.Read(ctx, func(tx *db.Tx) error {
 		for last := -1; ; {
@@ -159,6 +160,15 @@ func (s *Store) sweepBanned(ctx context.Context) (n int, err error) {
 		value, err := hex.DecodeString(r.Value)
 		if err != nil {
 			return 0, fmt.Errorf("a banned %s: %w", r.Subject, err)
+		}
+		if s.other != nil {
+			f := nostr.Filter{Authors: []string{r.Value}}
+			if r.Subject == aboutEvent {
+				f = nostr.Filter{IDs: []string{r.Value}}
+			}
+			if n, err = s.other.sweep(ctx, f, func(*nostr.Event) bool { return true }); err != nil || n > 0 {
+				return sweepBatch, err
+			}
 		}
 		err = s.db.Write(ctx, func(tx *db.Tx) error {
 			if n, err = remove(tx, column, value); err != nil || n >= sweepBatch {
