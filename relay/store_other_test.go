@@ -44,6 +44,7 @@ func (l *liar) SaveEvent(_ context.Context, ev *nostr.Event) error {
 	l.list = append(l.list, ev)
 	return nil
 }
+
 func (l *liar) ReplaceEvent(ctx context.Context, ev *nostr.Event) error { return l.SaveEvent(ctx, ev) }
 func (l *liar) DeleteEvent(context.Context, *nostr.Event) error         { return nil } // it forgets to
 
