@@ -16,7 +16,7 @@ SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go')
 # e2e starts processes and takes minutes; it has a target of its own
 PACKAGES  = $(shell $(GO) list -tags '$(TAGS)' ./... | grep -v '/e2e$$')
 
-.PHONY: deps run build test check format vet lint race counts fuzz bench bench-relays soak pure e2e lightning lightning-bin simnet clean
+.PHONY: deps run build test check format vet lint race counts fuzz bench bench-relays bench-pipeline soak pure e2e lightning lightning-bin simnet clean
 
 run: build
 	./bin/timmy run
@@ -65,7 +65,7 @@ fuzz:
 		done; \
 	done
 
-bench: build bench-relays
+bench: build bench-relays bench-pipeline
 	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem $(PACKAGES)
 	$(GO) run -tags '$(TAGS)' ./bench -timmy ./bin/timmy -seconds $(SECONDS)
 
@@ -75,6 +75,13 @@ bench: build bench-relays
 bench-relays: build
 	cd bench/relays && $(GO) build -mod=mod -tags '$(TAGS)' -o ../../bin/relays .
 	./bin/relays -timmy ./bin/timmy -rounds $(ROUNDS) -stored $(STORED)
+
+# a direct message from its wrap to its answer, beside the bare database and the default
+# parts, which are built without C code for the curve
+bench-pipeline:
+	cd bench/relays && $(GO) build -mod=mod -tags '$(TAGS)' -o ../../bin/pipeline ./pipeline
+	cd bench/relays && $(GO) build -mod=mod -o ../../bin/pipeline-pure ./pipeline
+	./bin/pipeline -pure ./bin/pipeline-pure -rounds $(ROUNDS)
 
 # kill -9 under load, KILLS times, and at each failpoint; and all promises of the books
 # as often as docs/promises.md says, on both databases: hours. What is random follows

@@ -83,7 +83,7 @@ func TestEventsOfAnotherTowerComeOnce(t *testing.T) {
 	for i := range 12 {
 		p := b.dial(t)
 		h := heard{p, map[string]int{}}
-		ids, _ := p.query("s", `{"kinds":[1]}`)
+		ids, _ := p.query("s", `{"kinds":[1],"limit":500}`)
 		for _, id := range ids {
 			h.seen[id]++
 		}

@@ -27,7 +27,7 @@ type other struct {
 
 // all reads what it has of a filter, at most what it gives at once.
 func (o *other) all(ctx context.Context, f nostr.Filter) ([]*nostr.Event, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, queryTimeout, errSlow)
 	defer cancel()
 	ch, err := o.QueryEvents(ctx, f)
 	if err != nil {
