@@ -137,7 +137,8 @@ func one(w io.Writer, name, folder string, cell time.Duration, seed uint64) (err
 	i := slices.IndexFunc(configs(), func(c struct {
 		name, what string
 		most       int
-	}) bool {
+	},
+	) bool {
 		return c.name == name
 	})
 	if i < 0 {
