@@ -52,7 +52,7 @@ func (p *parts) banner() {
 	}
 	table(w, rows)
 	fmt.Fprintln(w, "\nTry it, in another terminal:")
-	fmt.Fprintf(w, "\n  %s ask \"What is 15%% of 2400?\"%s\n", p.program(), p.dirFlag())
+	fmt.Fprintf(w, "\n  %s ask \"What is 15%% of 2400?\"%s%s\n", p.program(), p.dirFlag(), p.listenFlag())
 	if p.wallet.fake != nil {
 		fmt.Fprintf(w, "  %s pay <the invoice it shows>%s\n", p.program(), p.dirFlag())
 		fmt.Fprintln(w, "\nDEMO: the wallet is a fake one on regtest. No real sats are worth anything here; see TIMMY_WALLET.")
@@ -78,6 +78,14 @@ func (p *parts) program() string {
 func (p *parts) dirFlag() string {
 	if dir := p.cfg.Tower.DataDir; dir != "./timmy-data" {
 		return " --data-dir " + dir
+	}
+	return ""
+}
+
+// listenFlag repeats the address for a command that connects, if it is not the usual.
+func (p *parts) listenFlag() string {
+	if l := p.cfg.Tower.Listen; l != "127.0.0.1:8080" {
+		return " --listen " + l
 	}
 	return ""
 }
