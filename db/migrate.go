@@ -12,6 +12,14 @@ import (
 	"github.com/timmy-tower/timmy/failpoint"
 )
 
+// Folder is where in dir the migrations of a dialect are.
+func (d Dialect) Folder(dir string) string {
+	if d == Postgres {
+		return dir + "/postgres"
+	}
+	return dir + "/sqlite"
+}
+
 // Migrate brings the schema to what the files in dir of fsys say (goose's
 // NNNNN_name.sql, each in a transaction of its own). A database that is newer
 // than these files is refused: an older program would misread it. It may be

@@ -62,7 +62,7 @@ func (d *DB) enterPart(ctx context.Context, part string) (err error) {
 	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
 	var name string
 	var there bool
-	err = c.QueryRow(ctx, `SELECT current_schema() || '_' || $1, to_regnamespace(current_schema() || '_' || $1) IS NOT NULL`, part).Scan(&name, &there)
+	err = c.QueryRow(ctx, `SELECT current_schema() || '_' || $1, to_regnamespace(quote_ident(current_schema() || '_' || $1)) IS NOT NULL`, part).Scan(&name, &there)
 	if err != nil {
 		return fmt.Errorf("looking for the schema of %s: %w", part, err)
 	}

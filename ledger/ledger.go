@@ -73,18 +73,10 @@ type Stats struct {
 // Open migrates the database and makes a ledger of it. Recover and Fund are the
 // caller's to call.
 func Open(ctx context.Context, d *db.DB, o Options) (*Ledger, error) {
-	if err := d.Migrate(ctx, migrations, migrationsFor(d.Dialect())); err != nil {
+	if err := d.Migrate(ctx, migrations, d.Dialect().Folder("migrations")); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
 	return View(ctx, d, o)
-}
-
-// migrationsFor is the folder of those in a dialect.
-func migrationsFor(d db.Dialect) string {
-	if d == db.Postgres {
-		return "migrations/postgres"
-	}
-	return "migrations/sqlite"
 }
 
 // View makes a ledger of a database without migrating it: for commands that read

@@ -47,7 +47,7 @@ func oldBooks(t *testing.T) (where string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	first, err := fs.ReadFile(migrations, path.Join(migrationsFor(d.Dialect()), "00001_ledger.sql"))
+	first, err := fs.ReadFile(migrations, path.Join(d.Dialect().Folder("migrations"), "00001_ledger.sql"))
 	if err != nil {
 		t.Fatal(err)
 	}

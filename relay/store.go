@@ -63,11 +63,7 @@ func NewStore(d *db.DB, now func() time.Time) *Store {
 
 // Init brings the schema up to date.
 func (s *Store) Init() error {
-	files := "migrations/sqlite"
-	if s.db.Dialect() == db.Postgres {
-		files = "migrations/postgres"
-	}
-	if err := s.db.Migrate(context.Background(), migrations, files); err != nil {
+	if err := s.db.Migrate(context.Background(), migrations, s.db.Dialect().Folder("migrations")); err != nil {
 		return err
 	}
 	if s.other != nil {

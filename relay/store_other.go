@@ -66,7 +66,7 @@ func (o *other) save(ctx context.Context, r *row) error {
 		return err
 	}
 	for _, ev := range older {
-		if ev.CreatedAt > r.ev.CreatedAt || ev.CreatedAt == r.ev.CreatedAt && ev.ID < r.ev.ID {
+		if newestFirst(found{ev: ev}, found{ev: r.ev}) < 0 {
 			return errNewer
 		}
 	}
@@ -183,7 +183,7 @@ func (o *other) drop(ctx context.Context, list []*nostr.Event) error {
 }
 
 // query reads page by page, for a store may give fewer than it is asked for, until there
-// are enough that may be shown, or no more. The rest of the checks is [Store.query]'s.
+// are enough that may be shown, or no more.
 func (o *other) query(ctx context.Context, f nostr.Filter, who reader) (list []found, whole bool, err error) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -211,9 +211,7 @@ func (o *other) query(ctx context.Context, f nostr.Filter, who reader) (list []f
 		}
 		page.Until = &oldest
 	}
-	slices.SortFunc(list, func(a, b found) int {
-		return cmp.Or(cmp.Compare(b.ev.CreatedAt, a.ev.CreatedAt), cmp.Compare(a.ev.ID, b.ev.ID))
-	})
+	slices.SortFunc(list, newestFirst)
 	if len(list) > f.Limit {
 		return list[:f.Limit], false, nil
 	}
@@ -234,7 +232,7 @@ func (o *other) keep(ctx context.Context, list []found, page []*nostr.Event, f n
 	for _, ev := range shown {
 		if a := address(ev); a != "" {
 			old := best[a]
-			if old != nil && (old.CreatedAt > ev.CreatedAt || old.CreatedAt == ev.CreatedAt && old.ID < ev.ID) {
+			if old != nil && newestFirst(found{ev: old}, found{ev: ev}) < 0 {
 				continue
 			}
 			best[a] = ev

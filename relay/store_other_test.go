@@ -116,6 +116,13 @@ func TestAPluggedStoreIsCheckedOnTheWayOut(t *testing.T) {
 		if got := s.ids(t, nostr.Filter{Kinds: []int{30_000}}); len(got) != 4 {
 			t.Errorf("%d addresses are left, want 4", len(got))
 		}
+		c.advance(maxPast + maxFuture + time.Hour)
+		if _, err := s.sweepTombstones(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.ids(t, notes); len(got) != 0 {
+			t.Errorf("shown again once its tombstone was old: %v", got)
+		}
 	})
 }
 

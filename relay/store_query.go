@@ -150,10 +150,13 @@ func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
 	if errors.Is(err, errFull) {
 		rows, err = most, nil
 	}
-	slices.SortFunc(list, func(a, b found) int {
-		return cmp.Or(cmp.Compare(b.ev.CreatedAt, a.ev.CreatedAt), cmp.Compare(a.ev.ID, b.ev.ID))
-	})
+	slices.SortFunc(list, newestFirst)
 	return list, rows < most, err
+}
+
+// newestFirst is the order of NIP-01: of equally old events the lowest id first.
+func newestFirst(a, b found) int {
+	return cmp.Or(cmp.Compare(b.ev.CreatedAt, a.ev.CreatedAt), cmp.Compare(a.ev.ID, b.ev.ID))
 }
 
 var errFull = errors.New("the answer fills a queue")

@@ -42,7 +42,7 @@ type clnOutgoing struct {
 // Send pays an invoice within the fee limit; the rune must allow xpay and listpays. A
 // node that takes longer than a call may is asked later what became of it.
 func (c *CLN) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
-	a, err := method("xpay", clnPay{Invoice: o.Bolt11, MaxFee: int64(o.FeeMax), Seconds: lndPayFor})
+	a, err := method("xpay", clnPay{Invoice: o.Bolt11, MaxFee: int64(o.FeeMax), Seconds: payFor})
 	if err != nil {
 		return timmy.Sent{}, err
 	}
@@ -57,21 +57,13 @@ func (c *CLN) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
 	return timmy.Sent{State: timmy.SentPaid, Fee: clnFee(paid.Sent, paid.Amount), Preimage: [32]byte(raw)}, nil
 }
 
-// unpaid is what an error of xpay comes to: a plain no is believed once no payment is
-// known to be under way.
+// unpaid is what an error of xpay comes to.
 func (c *CLN) unpaid(ctx context.Context, err error, h timmy.Hash) (timmy.Sent, error) {
 	s, ok := errors.AsType[*status](err)
 	if !ok || (s.rpc != clnPermanent && s.rpc != clnNoRoute && s.rpc != clnExpired) {
 		return settleDoubt(ctx, c.log, err, h, c.Sent)
 	}
-	known, lost := c.Sent(ctx, h)
-	switch {
-	case lost != nil:
-		return timmy.Sent{}, fmt.Errorf("paying: %w", errors.Join(err, lost))
-	case known.State == timmy.SentNever || known.State == timmy.SentFailed:
-		return timmy.Sent{State: timmy.SentFailed, Reason: clnReason(s.rpc)}, nil
-	}
-	return known, nil
+	return believe(ctx, err, h, clnReason(s.rpc), c.Sent)
 }
 
 // Sent says what became of a payment of ours: of several tries under one hash, whether any
@@ -129,5 +121,5 @@ func clnReason(code int) string {
 	case clnExpired:
 		return "The invoice has expired."
 	}
-	return "The payment did not find its way."
+	return noWay
 }

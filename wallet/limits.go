@@ -60,9 +60,9 @@ const (
 	maxCerts = 16
 	// nwcSentWithin is how far back a payment is looked for that a wallet does not find.
 	nwcSentWithin = 3 * 24 * time.Hour
-	// lndPayFor is how many seconds lnd tries to find a way for a payment: less than
+	// payFor is how many seconds a node tries to find a way for a payment: less than
 	// the tower waits for its word.
-	lndPayFor = 50
+	payFor = 50
 	// nodePage and maxNodePages bound a full pass over a node's invoices, which
 	// come with hints and parts, some kilobytes each: a page must fit maxReply.
 	nodePage     = 50

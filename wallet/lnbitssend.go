@@ -62,10 +62,13 @@ func (p lnbitsPayment) sent() timmy.Sent {
 		}
 		return timmy.Sent{State: timmy.SentPaid, Fee: timmy.Msat(max(fee, -fee))}
 	case p.Status.text() == "failed":
-		return timmy.Sent{State: timmy.SentFailed, Reason: "The payment did not find its way."}
+		return timmy.Sent{State: timmy.SentFailed, Reason: noWay}
 	}
 	return timmy.Sent{State: timmy.SentPending}
 }
+
+// noWay is told of a payment that failed without a reason that helps anybody.
+const noWay = "The payment did not find its way."
 
 // settleDoubt is what a call to pay that was not answered with a payment comes to.
 // A plain refusal is believed once the wallet, asked again, knows nothing of the
@@ -96,4 +99,17 @@ func plainRefusal(s *status) bool {
 		return json.Valid([]byte(s.detail))
 	}
 	return false
+}
+
+// believe is what a plain no comes to: it is believed once the wallet, asked again, knows
+// nothing of the payment, or that it failed.
+func believe(ctx context.Context, no error, h timmy.Hash, reason string, sent func(context.Context, timmy.Hash) (timmy.Sent, error)) (timmy.Sent, error) {
+	known, err := sent(ctx, h)
+	switch {
+	case err != nil:
+		return timmy.Sent{}, fmt.Errorf("paying: %w", errors.Join(no, err))
+	case known.State == timmy.SentNever || known.State == timmy.SentFailed:
+		return timmy.Sent{State: timmy.SentFailed, Reason: reason}, nil
+	}
+	return known, nil
 }

@@ -42,7 +42,7 @@ type lndStreamed struct {
 // lets it.
 func (l *LND) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
 	body, err := json.Marshal(lndPay{
-		Request: o.Bolt11, Seconds: lndPayFor, FeeLimit: strconv.FormatInt(int64(o.FeeMax), 10), Quiet: true,
+		Request: o.Bolt11, Seconds: payFor, FeeLimit: strconv.FormatInt(int64(o.FeeMax), 10), Quiet: true,
 	})
 	if err != nil {
 		return timmy.Sent{}, err
@@ -128,5 +128,5 @@ func lndReason(why string) string {
 	case "FAILURE_REASON_INSUFFICIENT_BALANCE":
 		return "My wallet cannot send as much right now."
 	}
-	return "The payment did not find its way."
+	return noWay
 }

@@ -29,22 +29,14 @@ func (n *NWC) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
 	return timmy.Sent{State: timmy.SentPaid, Fee: nwcFee(paid.Fee), Preimage: [32]byte(raw)}, nil
 }
 
-// unpaid is what an error comes to: the wallet's plain no is believed once it knows nothing
-// of the payment, or that it failed. PAYMENT_FAILED alone may be said of one under way.
+// unpaid is what an error comes to. PAYMENT_FAILED may be said of a payment under way.
 func (n *NWC) unpaid(ctx context.Context, err error, h timmy.Hash) (timmy.Sent, error) {
 	e, ok := errors.AsType[*nip.WalletError](err)
 	if !ok {
 		return timmy.Sent{}, fmt.Errorf("paying: %w", err)
 	}
 	n.cfg.Log.Warn("the wallet refuses to pay", "hash", h, "error", e)
-	known, lost := n.Sent(ctx, h)
-	switch {
-	case lost != nil:
-		return timmy.Sent{}, fmt.Errorf("paying: %w", errors.Join(err, lost))
-	case known.State == timmy.SentNever || known.State == timmy.SentFailed:
-		return timmy.Sent{State: timmy.SentFailed, Reason: nwcReason(e.Code)}, nil
-	}
-	return known, nil
+	return believe(ctx, err, h, nwcReason(e.Code), n.Sent)
 }
 
 // Sent says what became of a payment of ours. Some wallets look up only what they received:
@@ -113,5 +105,5 @@ func nwcReason(code string) string {
 	case "RESTRICTED", "UNAUTHORIZED", "NOT_IMPLEMENTED":
 		return "My wallet refuses to pay that."
 	}
-	return "The payment did not find its way."
+	return noWay
 }

@@ -3,6 +3,7 @@ package wallet
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -50,11 +51,7 @@ func (p *Phoenixd) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, erro
 		return timmy.Sent{State: timmy.SentPending}, nil
 	}
 	if paid.Type.text() == "payment_failed" { // asked again: of several tries one may be under way
-		known, err := p.Sent(ctx, o.Hash)
-		if err == nil && known.State == timmy.SentNever {
-			known = timmy.Sent{State: timmy.SentFailed, Reason: phoenixdFailed}
-		}
-		return known, err
+		return believe(ctx, errors.New(paid.Reason.text()), o.Hash, noWay, p.Sent)
 	}
 	raw, err := hex.DecodeString(paid.Preimage.text())
 	if err != nil || !proves(raw, o.Hash) {
@@ -66,8 +63,6 @@ func (p *Phoenixd) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, erro
 	}
 	return s, nil
 }
-
-const phoenixdFailed = "The payment did not find its way."
 
 // Sent says what became of a payment of ours.
 func (p *Phoenixd) Sent(ctx context.Context, h timmy.Hash) (timmy.Sent, error) {
@@ -90,7 +85,7 @@ func (p *Phoenixd) Sent(ctx context.Context, h timmy.Hash) (timmy.Sent, error) {
 		}
 		return s, nil
 	case !row.Paid.isTrue() && over > 0:
-		return timmy.Sent{State: timmy.SentFailed, Reason: phoenixdFailed}, nil
+		return timmy.Sent{State: timmy.SentFailed, Reason: noWay}, nil
 	}
 	return timmy.Sent{State: timmy.SentPending}, nil
 }

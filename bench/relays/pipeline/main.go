@@ -46,15 +46,14 @@ func main() {
 // numbers are those of one measurement.
 type numbers struct{ rate, p50, p99, cpu float64 } // per second, ms, ms, µs for each message
 
-// configs are what is compared; most is how many messages one can do in a second at most.
-func configs() []struct {
+// config is one of what is compared.
+type config struct {
 	name, what string
-	most       int
-} {
-	return []struct {
-		name, what string
-		most       int
-	}{
+	most       int // messages in a second: as many are made before
+}
+
+func configs() []config {
+	return []config{
 		{"tower", "the tower's parts, two files", 4000},
 		{"E2", "E, bare group commit, two files", 4000},
 		{"E1", "E, bare group commit, one file", 4000},
@@ -134,13 +133,7 @@ func median(list []numbers, f func(numbers) float64) float64 {
 
 // one measures a configuration. All wraps are made before.
 func one(w io.Writer, name, folder string, cell time.Duration, seed uint64) (err error) {
-	i := slices.IndexFunc(configs(), func(c struct {
-		name, what string
-		most       int
-	},
-	) bool {
-		return c.name == name
-	})
+	i := slices.IndexFunc(configs(), func(c config) bool { return c.name == name })
 	if i < 0 {
 		return fmt.Errorf("there is no configuration %s", name)
 	}
