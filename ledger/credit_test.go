@@ -204,7 +204,7 @@ func TestADeadProcessHoldsNoSlot(t *testing.T) {
 	lost, _, err := f.Expect(t.Context(), top)
 	f.ok(err)
 	f.clock.add(time.Second)
-	f.born = ms(f.clock.now())
+	f.born = f.clock.now()
 	_, _, err = f.Expect(t.Context(), top)
 	if server != nil {
 		f.is(err, timmy.Conflict)

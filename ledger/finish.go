@@ -205,8 +205,8 @@ const leftRunning = `SELECT * FROM requests WHERE state = 'running'
 // Recover queues again what a dead process had under lease, releasing its holds,
 // and says how many that were. On SQLite, whose file has one tower (the lock on the
 // data directory), any lease of another process is a dead one's; elsewhere only
-// one that has run out. A request that took three processes with it is finished as
-// failed. It may be called at any time.
+// one that has run out. A request that took three processes with it, the last alone and
+// long after the start, is finished as failed. It may be called at any time.
 func (l *Ledger) Recover(ctx context.Context) (n int, err error) {
 	err = l.write(ctx, failpoint.LedgerRecover, func(t *txn) error {
 		n = 0

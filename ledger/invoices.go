@@ -210,7 +210,7 @@ func (t *txn) takeSlot(slot string) (ref string, open *timmy.Invoice, refusal, e
 // On SQLite nobody does whose process is dead, so that who asked it can ask again
 // at once; elsewhere that cannot be known, and expectFor decides.
 func (t *txn) beingMade(i *irow) bool {
-	return i.Created > ms(t.now.Add(-expectFor)) && (!t.oneProcess() || i.Created >= t.l.born)
+	return i.Created > ms(t.now.Add(-expectFor)) && (!t.oneProcess() || i.Created >= ms(t.l.born))
 }
 
 // Issued stores an invoice under its reference. With a lease, the request that it

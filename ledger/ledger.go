@@ -47,8 +47,8 @@ type Options struct {
 type Ledger struct {
 	db      *db.DB
 	o       Options
-	boot    string // names this process in leases
-	born    int64  // when it began, as times are stored
+	boot    string    // names this process in leases
+	born    time.Time // when it began
 	seen    atomic.Int64
 	queued  chan struct{}
 	parcels chan struct{}
@@ -90,7 +90,7 @@ func View(ctx context.Context, d *db.DB, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.boot, l.born, l.leaseClock = boot, ms(l.o.Now()), leaseClock
+	l.boot, l.born, l.leaseClock = boot, l.o.Now(), leaseClock
 	var n int64
 	if err := l.read(ctx, func(q *db.Tx) error { return q.Get(&n, "SELECT count(*) FROM seen") }); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)

@@ -16,6 +16,10 @@ const (
 	maxRunning = 2
 	// maxCrashes is how often a request may take the process down with it.
 	maxCrashes = 3
+	// calm is how long a process must have lived before it runs a request that only
+	// one more crash is missing for, so that a tower that is killed again and again
+	// for another reason fails nobody's request.
+	calm = 3 * time.Second
 
 	// historyTurns and historyTokens are the documented window of a conversation.
 	historyTurns  = 8

@@ -27,6 +27,7 @@ func TestARestartTakesRequestsBack(t *testing.T) {
 	_, _, err := f.Start(ctx, &r, quote(300*sat, 0))
 	f.ok(err)
 	for try := 1; try <= maxCrashes; try++ {
+		f.clock.add(calm)
 		j := f.start(quote(200*sat, 40*sat))
 		f.ok(f.Extend(ctx, j.Lease))
 		if n, err := f.Recover(ctx); err != nil || n != 0 {
@@ -68,6 +69,64 @@ func TestARestartTakesRequestsBack(t *testing.T) {
 		t.Errorf("an expired lease: %d %v", n, err)
 	}
 	f.verify()
+}
+
+// Excludes: a request that fails for the crashes of others, or of a tower that is
+// killed again and again; and a suspect that holds the queue up.
+func TestOnlyTheCulpritIsBlamed(t *testing.T) {
+	f := newFix(t)
+	ctx := t.Context()
+	die := func() {
+		f.restart()
+		if _, err := f.Recover(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	culprit, other := dm("culprit", key(1)), dm("other", key(2))
+	f.accept(culprit)
+	f.accept(other)
+	for range suspect {
+		f.start(quote(0, 0))
+		f.start(quote(0, 0))
+		die()
+	}
+	for range 10 {
+		if j, ok, err := f.Start(ctx, nil, quote(0, 0)); err != nil || ok {
+			t.Fatalf("a suspect was started at once: %s %v", j.ID, err)
+		}
+		if j, ok, err := f.Start(ctx, &culprit, quote(0, 0)); err != nil || ok {
+			t.Fatalf("a suspect was started by its caller: %s %v", j.ID, err)
+		}
+		f.clock.add(calm - time.Millisecond)
+		die()
+	}
+	f.clock.add(calm)
+	if j := f.start(quote(0, 0)); j.ID != "culprit" {
+		t.Fatalf("started %s", j.ID)
+	}
+	f.accept(dm("next", key(3)))
+	if j := f.start(quote(0, 0)); j.ID != "next" {
+		t.Fatalf("beside a suspect %s was started", j.ID)
+	}
+	die()
+	f.clock.add(calm)
+	f.finished("culprit", timmy.StateFailed)
+	for range 2 {
+		_, err := f.Finish(ctx, f.start(quote(0, 0)).Lease, complete(0, 0))
+		f.ok(err)
+	}
+	f.finished("other", timmy.StateComplete)
+	f.finished("next", timmy.StateComplete)
+	f.verify()
+}
+
+func (f *fix) finished(id timmy.RequestID, want timmy.State) {
+	f.t.Helper()
+	reply, done, err := f.Reply(f.t.Context(), id)
+	f.ok(err)
+	if !done || reply.Outcome.State != want {
+		f.t.Errorf("%s: %+v, want %s", id, reply, want)
+	}
 }
 
 // Excludes: one asker that takes all workers, and commands that wait behind work.

@@ -15,7 +15,8 @@ import (
 // With r nil it claims the oldest queued request whose asker has fewer than two
 // running; commands go first and are not counted. With r set it accepts and
 // starts r. A known r is started if it is queued; else ok is false, and Reply
-// tells what it does.
+// tells what it does. A request that two processes died of waits until this one
+// has lived for some seconds and no other such runs.
 //
 // Refusals come as err, with ok true when a job comes with them: Unpaid, with a
 // lease if the request waits, finished without one if not; any other refusal of
@@ -54,10 +55,22 @@ type started struct {
 }
 
 // nextQueued is the oldest command, or else the oldest request of those who have a
-// place.
+// place. Suspects run one at a time: of those that died together, only one is to
+// blame.
 const nextQueued = `SELECT * FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
 		SELECT who FROM requests WHERE state = 'running' AND command = 0 GROUP BY who HAVING COUNT(*) >= ?))
+	AND (crashes < ? OR (? = 1 AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.state = 'running' AND r.crashes >= ?)))
 	ORDER BY command DESC, seq LIMIT 1`
+
+// suspect is how many crashes make a request one that the next would end.
+const suspect = maxCrashes - 1
+
+// isCalm reports whether this process has lived for long enough to run suspects. A
+// clock that went back says nothing, and then it has.
+func (t *txn) isCalm() bool {
+	age := t.now.Sub(t.l.born)
+	return age < 0 || age >= calm
+}
 
 func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	var r row
@@ -65,7 +78,7 @@ func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, er
 	if !t.oneProcess() {
 		query += ` FOR UPDATE SKIP LOCKED`
 	}
-	err := t.Get(&r, query, maxRunning)
+	err := t.Get(&r, query, maxRunning, suspect, bit(t.isCalm()), suspect)
 	if errors.Is(err, sql.ErrNoRows) {
 		return started{}, nil
 	}
@@ -94,7 +107,7 @@ func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, er
 	r := t.queuedRow(req)
 	if !fresh {
 		var ok bool
-		if r, ok, err = requestByID(t.Tx, req.ID); err != nil || !ok || r.State != timmy.StateQueued {
+		if r, ok, err = requestByID(t.Tx, req.ID); err != nil || !ok || r.State != timmy.StateQueued || r.Crashes >= suspect {
 			return started{}, err
 		}
 	}
