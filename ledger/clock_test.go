@@ -7,6 +7,32 @@ import (
 	"github.com/timmy-tower/timmy"
 )
 
+// TestAClockThatJumpsHoldsUpNoAnswer excludes an answer that was written by a clock which
+// ran ahead, and waits until the right one has caught up.
+func TestAClockThatJumpsHoldsUpNoAnswer(t *testing.T) {
+	f := newFix(t)
+	ctx := t.Context()
+	for _, id := range []string{"tried", "fresh"} {
+		f.accept(dm(id, key(7)))
+		f.clock.add(time.Hour)
+		_, err := f.Finish(ctx, f.start(quote(0, 0)).Lease, complete(0, 0))
+		f.ok(err)
+		f.clock.add(-time.Hour)
+	}
+	all := f.due()
+	if len(all) != 2 {
+		t.Fatalf("%d answers are due an hour before they were written", len(all))
+	}
+	f.ok(f.Retry(ctx, all[0].ID, f.clock.now().Add(24*time.Hour), "away"))
+	if left := f.due(); len(left) != 1 || left[0].ID != all[1].ID {
+		t.Errorf("one was put off, and due are %+v", left)
+	}
+	f.clock.add(maxPutOff)
+	if left := f.due(); len(left) != 2 || left[1].Tries != 0 {
+		t.Errorf("later: %+v", left)
+	}
+}
+
 // TestAClockThatJumpsMovesNoMoney excludes books that follow the wall clock: it
 // jumps an hour back and forth between every two steps, and what was asked first
 // still runs first, a lease that a jump ended cannot finish, nothing is charged or

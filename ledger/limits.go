@@ -44,6 +44,9 @@ const (
 	maxList = 1000
 	// maxDue bounds a batch of parcels.
 	maxDue = 256
+	// maxPutOff is the longest that a parcel is put off. One that waits for longer was
+	// dated by a clock that has been set back since.
+	maxPutOff = 15 * time.Minute
 
 	// keepDelivered is how long a delivered parcel's row (without its text) stays,
 	// for the operator's questions.

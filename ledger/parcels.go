@@ -65,41 +65,59 @@ func (l *Ledger) Alert(ctx context.Context, name string, again time.Time, to []t
 	return said, nil
 }
 
-// Due lists undelivered parcels whose time has come, oldest first. The receipt of a
-// zap has no front; its To is nobody.
+// prow is a parcel as it is read.
+type prow struct {
+	ID           int64
+	Front        timmy.Front
+	Dest         string
+	Body, Signed []byte
+	Tries        int
+	At           int64
+}
+
+const duePart = `SELECT id, front, dest, body, signed, tries, at FROM parcels WHERE state = 'due' AND next `
+
+// Due lists undelivered parcels whose time has come, oldest first, and then those
+// that a clock which was set back would hold up. The receipt of a zap has no front;
+// its To is nobody.
 func (l *Ledger) Due(ctx context.Context, now time.Time, limit int) (ps []timmy.Parcel, err error) {
-	var rows []struct {
-		ID           int64
-		Front        timmy.Front
-		Dest         string
-		Body, Signed []byte
-		Tries        int
-		At           int64
-	}
+	var rows, ahead []prow
+	limit = clamp(limit, maxDue)
 	err = l.read(ctx, func(q *db.Tx) error {
-		return q.Select(&rows, `SELECT id, front, dest, body, signed, tries, at FROM parcels
-			WHERE state = 'due' AND next <= ? ORDER BY next, id LIMIT ?`, ms(now), clamp(limit, maxDue))
+		err := q.Select(&rows, duePart+`<= ? ORDER BY next, id LIMIT ?`, ms(now), limit)
+		if err != nil || len(rows) == limit {
+			return err
+		}
+		return q.Select(&ahead, duePart+`> ? ORDER BY next, id LIMIT ?`, ms(now.Add(maxPutOff)), limit-len(rows))
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range rows {
-		var b body
-		if err := json.Unmarshal(r.Body, &b); err != nil {
-			return nil, bug("parcel %d cannot be read: %w", r.ID, err)
-		}
-		p := timmy.Parcel{
-			ID: r.ID, Front: r.Front, To: keyOf(r.Dest), ReplyTo: b.ReplyTo, Reply: b.Reply, Paid: b.Paid,
-			Zap: b.Zap, Alert: b.Alert, Request: b.Request, Tries: r.Tries, At: when(r.At),
-		}
-		if len(r.Signed) > 0 {
-			if err := json.Unmarshal(r.Signed, &p.Signed); err != nil {
-				return nil, bug("the events of parcel %d cannot be read: %w", r.ID, err)
-			}
+	for _, r := range append(rows, ahead...) {
+		p, err := r.parcel()
+		if err != nil {
+			return nil, err
 		}
 		ps = append(ps, p)
 	}
 	return ps, nil
+}
+
+func (r prow) parcel() (timmy.Parcel, error) {
+	var b body
+	if err := json.Unmarshal(r.Body, &b); err != nil {
+		return timmy.Parcel{}, bug("parcel %d cannot be read: %w", r.ID, err)
+	}
+	p := timmy.Parcel{
+		ID: r.ID, Front: r.Front, To: keyOf(r.Dest), ReplyTo: b.ReplyTo, Reply: b.Reply, Paid: b.Paid,
+		Zap: b.Zap, Alert: b.Alert, Request: b.Request, Tries: r.Tries, At: when(r.At),
+	}
+	if len(r.Signed) > 0 {
+		if err := json.Unmarshal(r.Signed, &p.Signed); err != nil {
+			return timmy.Parcel{}, bug("the events of parcel %d cannot be read: %w", r.ID, err)
+		}
+	}
+	return p, nil
 }
 
 // Sealed stores the signed events before the first publish. Conflict: the parcel
@@ -117,8 +135,11 @@ func (l *Ledger) Delivered(ctx context.Context, id int64) error {
 	return l.onParcel(ctx, failpoint.LedgerDelivered, `UPDATE parcels SET state = 'delivered', body = NULL, signed = NULL WHERE id = ? AND state = 'due'`, id)
 }
 
-// Retry puts a parcel off.
+// Retry puts a parcel off, by a quarter of an hour at most.
 func (l *Ledger) Retry(ctx context.Context, id int64, at time.Time, why string) error {
+	if most := l.o.Now().Add(maxPutOff); at.After(most) {
+		at = most
+	}
 	return l.onParcel(ctx, failpoint.LedgerRetry, `UPDATE parcels SET tries = tries + 1, next = ?, why = ? WHERE id = ? AND state = 'due'`, ms(at), why, id)
 }
 
