@@ -38,7 +38,7 @@ type Refund struct {
 type RefundOrder struct {
 	ID      string // makes it once-only
 	Account Account
-	To      string // a bolt11 with an amount, or a lightning address
+	To      string // a bolt11, or a lightning address
 	Amount  Msat   // that arrives; 0: the invoice's, or all there is
 }
 
@@ -46,7 +46,7 @@ type RefundOrder struct {
 type Outgoing struct {
 	Bolt11 string
 	Hash   Hash
-	Amount Msat // the invoice's
+	Amount Msat // the invoice's, or what is paid to one that names none
 	FeeMax Msat
 }
 

@@ -25,6 +25,7 @@ type Session struct {
 	Bearer    int64    // generation of the bearer; 0: none was made yet
 	Used      bool     // the bearer has been presented at least once
 	Moved     bool     // its remainder went into another session, and what comes in goes there
+	RefundTo  string   // where its remainder goes at its end; "": nowhere yet
 	Paid      Hash     // the payment that opened it; zero while it waits for one
 	Deposit   *Invoice // while the deposit is unpaid
 	TopUp     *Invoice // while a top-up is unpaid and unexpired

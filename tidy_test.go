@@ -161,7 +161,7 @@ func files(t *testing.T) []string {
 			return err
 		}
 		if d.IsDir() {
-			if p != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"node_modules", "bin", "dist", "timmy-data"}, d.Name()) || nested(p)) {
+			if p != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"node_modules", "venv", "bin", "dist", "timmy-data"}, d.Name()) || nested(p)) {
 				return filepath.SkipDir
 			}
 			return nil

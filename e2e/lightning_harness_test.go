@@ -20,12 +20,12 @@ type lightning struct {
 	payer *httptest.Server // pays from the other node
 }
 
-func startLightning(t *testing.T) *lightning {
+func startLightning(t *testing.T, chain simnet.Chain) *lightning {
 	t.Helper()
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	n, err := simnet.Start(ctx, lightningBin, t.TempDir())
+	n, err := simnet.Start(ctx, lightningBin, t.TempDir(), chain)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/timmy-tower/timmy/e2e/simnet"
 )
 
 // TestLightning is everything that is paid, on a network of real nodes: what no
 // test wallet shows is what a node really says, and when.
 func TestLightning(t *testing.T) {
-	l := startLightning(t)
+	l := startLightning(t, simnet.Simnet)
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *lightning)
@@ -18,6 +20,7 @@ func TestLightning(t *testing.T) {
 		{"a bill by direct message", lightningScript("nip17.mjs")},
 		{"a zap and its receipt", lightningScript("zap.mjs")},
 		{"an L402 token", lightningScript("l402.mjs")},
+		{"a charge and a session by MPP", lightningMPP},
 		{"a lightning address", lightningLNURL},
 		{"more than asked for", lightningOverpay},
 		{"refunds", lightningRefund},

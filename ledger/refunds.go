@@ -114,6 +114,9 @@ func (t *txn) refund(r timmy.Refund, size Sizing) (frow, error) {
 	if err != nil || r.Invoice.Hash.IsZero() {
 		return row, err
 	}
+	if r.Invoice.Amount == 0 { // it leaves the amount to us
+		r.Invoice.Amount = row.Amount
+	}
 	return row, t.aim(&row, r.Invoice)
 }
 
@@ -335,13 +338,14 @@ func (l *Ledger) OpenRefunds(ctx context.Context) (list []timmy.Refund, err erro
 	return list, err
 }
 
-// RefundTo remembers where the remainder of an anonymous session goes at its end.
-func (l *Ledger) RefundTo(ctx context.Context, session, address string) error {
-	if _, err := timmy.ParseLightningAddress(address); err != nil {
-		return err
+// RefundTo remembers where the remainder of an anonymous session goes at its end: a
+// lightning address, or an invoice without an amount, which the caller has read.
+func (l *Ledger) RefundTo(ctx context.Context, session, to string) error {
+	if to == "" || len(to) > maxRefundTo {
+		return bug("a remainder goes to %.80q", to)
 	}
 	return l.write(ctx, failpoint.LedgerOpen, func(t *txn) error {
-		_, err := t.Exec(`UPDATE sessions SET refund_to = ? WHERE id = ?`, address, session)
+		_, err := t.Exec(`UPDATE sessions SET refund_to = ? WHERE id = ?`, to, session)
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -226,7 +227,11 @@ func TestARemainderGoesBackAtTheEnd(t *testing.T) {
 			f.ok(f.RefundTo(ctx, id, "me@wallet.example"))
 		}
 	}
-	f.is(f.RefundTo(ctx, "known", "nobody"), timmy.Invalid)
+	f.is(f.RefundTo(ctx, "known", ""), timmy.Internal)
+	f.is(f.RefundTo(ctx, "known", strings.Repeat("x", maxRefundTo+1)), timmy.Internal)
+	if s, err := f.Session(ctx, "known"); err != nil || s.RefundTo != "me@wallet.example" {
+		t.Errorf("known: %+v, %v", s, err)
+	}
 	back := func(want int) {
 		t.Helper()
 		if n, err := f.ReturnRemainders(ctx, all); err != nil || n != want {

@@ -231,6 +231,60 @@ func TestARemainderMovesIntoTheNewSession(t *testing.T) {
 	f.verify()
 }
 
+// Excludes: money that is doubled, lost or stranded when one session is joined to another,
+// again and again, by many at once; and one that is taken from its owner so.
+func TestASessionIsJoinedOnce(t *testing.T) {
+	f := newFix(t)
+	ctx, nobody := t.Context(), timmy.PubKey{}
+	for _, id := range []string{"main", "more", "other"} {
+		f.session(id, nobody, 500*sat)
+	}
+	f.session("bound", key(1), 500*sat)
+	late := f.invoice(timmy.TopUp{Account: timmy.SessionAccount("more"), Purpose: timmy.ForTopUp, Amount: 100 * sat}, timmy.Lease{})
+	r := call("a", "more", nobody)
+	j, _, err := f.Start(ctx, &r, quote(200*sat, 0))
+	f.ok(err)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { f.ok(f.Join(ctx, "main", "more")) })
+	}
+	all.Wait()
+	f.posted(timmy.SessionAccount("main"), 800*sat)
+	_, err = f.Finish(ctx, j.Lease, complete(50*sat, 0))
+	f.ok(err)
+	f.credit(late, timmy.CreditApplied)
+	f.posted(timmy.SessionAccount("main"), 1050*sat)
+	f.posted(timmy.SessionAccount("more"), 0)
+	f.state("more", timmy.SessionExpired)
+	f.state("main", timmy.SessionActive)
+	for _, c := range [][2]string{{"other", "more"}, {"main", "main"}, {"main", "bound"}, {"more", "other"}, {"gone", "other"}} {
+		f.is(f.Join(ctx, c[0], c[1]), timmy.Conflict)
+	}
+	f.is(f.Join(ctx, "main", "gone"), timmy.NotFound)
+	f.posted(timmy.SessionAccount("other"), 500*sat)
+	f.verify()
+}
+
+// Excludes: a session that is used, or whose money is lost, after its holder ended it.
+func TestASessionIsEndedByItsHolder(t *testing.T) {
+	f := newFix(t)
+	ctx := t.Context()
+	f.session("s", timmy.PubKey{}, 500*sat)
+	f.session("bound", key(1), 500*sat)
+	for range 2 {
+		f.ok(f.End(ctx, "s"))
+		f.ok(f.End(ctx, "bound"))
+	}
+	f.is(f.End(ctx, "gone"), timmy.NotFound)
+	f.state("s", timmy.SessionExpired)
+	r := call("a", "s", timmy.PubKey{})
+	_, _, err := f.Start(ctx, &r, quote(200*sat, 0))
+	f.is(err, timmy.Expired)
+	f.posted(timmy.SessionAccount("s"), 500*sat)
+	f.posted(timmy.UserAccount(key(1)), 500*sat)
+	f.verify()
+}
+
 // Excludes: a remainder that is stranded in a session that was never paid, and so has no
 // bearer: that of the first one moves it on.
 func TestARemainderIsNotStrandedInAnUnpaidSession(t *testing.T) {

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -26,19 +27,21 @@ const (
 // answer is a response before it is written, so that it can be kept under an
 // Idempotency-Key and written again byte for byte.
 type answer struct {
-	status    int
-	body      []byte
-	retry     time.Duration // Retry-After
-	link      string
-	location  string
-	challenge string // WWW-Authenticate
-	replayed  bool
-	open      bool // what came of it is not known yet: an Idempotency-Key stays taken
+	status     int
+	body       []byte
+	kind       string        // Content-Type; "": JSON
+	retry      time.Duration // Retry-After
+	link       string
+	location   string
+	challenges []string // WWW-Authenticate, a field each
+	receipt    string   // Payment-Receipt
+	replayed   bool
+	open       bool // what came of it is not known yet: an Idempotency-Key stays taken
 }
 
 func (a answer) write(w http.ResponseWriter) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Type", cmp.Or(a.kind, "application/json; charset=utf-8"))
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	if a.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(a.retry/time.Second))))
@@ -52,9 +55,12 @@ func (a answer) write(w http.ResponseWriter) {
 	if a.replayed {
 		h.Set("Idempotency-Replayed", "true")
 	}
+	if a.receipt != "" {
+		h.Set("Payment-Receipt", a.receipt)
+	}
 	switch {
-	case a.challenge != "":
-		h.Set("WWW-Authenticate", a.challenge)
+	case len(a.challenges) > 0:
+		h["Www-Authenticate"] = a.challenges
 	case a.status == http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="timmy"`)
 	}

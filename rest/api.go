@@ -163,7 +163,7 @@ func (rt route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt.api {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "Retry-After, X-Request-Id, Idempotency-Replayed, Link, Location, WWW-Authenticate")
+		h.Set("Access-Control-Expose-Headers", "Retry-After, X-Request-Id, Idempotency-Replayed, Link, Location, Payment-Receipt, WWW-Authenticate")
 	}
 	method := r.Method
 	if method == http.MethodHead && !rt.stream {
@@ -197,7 +197,7 @@ func (rt route) preflight(w http.ResponseWriter) {
 	h.Set("Allow", rt.allow())
 	if rt.api {
 		h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, X-Nostr-Token")
+		h.Set("Access-Control-Allow-Headers", "Accept-Payment, Authorization, Content-Type, Idempotency-Key, X-Nostr-Token")
 		h.Set("Access-Control-Max-Age", "600")
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -25,28 +25,55 @@ type challengeView struct {
 	Invoice  *invoiceView `json:"invoice"`
 }
 
+// question is the body of POST /ask.
+type question struct {
+	raw  []byte
+	text string
+	asking
+}
+
+// asking is what a challenge is made of.
+type asking struct {
+	sats     timmy.Msat   // a prepaid amount, not the price of a request
+	refundTo string       // the lightning address of the remainder; "": none
+	owner    timmy.PubKey // that the session is bound to; zero: nobody
+}
+
+func (a *API) question(c *call) (q question, bad *answer) {
+	o, raw, bad := c.object(msgText)
+	if bad != nil {
+		return q, bad
+	}
+	q.raw = raw
+	if q.text, bad = requestText(o); bad != nil {
+		return q, bad
+	}
+	if q.sats, bad = a.bundle(o); bad != nil {
+		return q, bad
+	}
+	if q.refundTo, bad = a.refundAddress(o); bad != nil {
+		return q, bad
+	}
+	var ok bool
+	if q.owner, ok = a.owner(c.Header, o); !ok {
+		return q, no(http.StatusUnauthorized, msgToken)
+	}
+	return q, nil
+}
+
 // ask is POST /ask: a request of whoever pays for it (L402). What is paid opens a
 // session; the token is the key to it, for as many requests as it lasts. The
 // session's id is told to nobody: a token may have been handed on, narrowed.
 func (a *API) ask(c *call) answer {
-	o, raw, bad := c.object(msgText)
-	if bad != nil {
-		return *bad
+	if a.paysByMPP(c.Header) {
+		return a.askByMPP(c)
 	}
-	text, bad := requestText(o)
-	if bad != nil {
-		return *bad
-	}
-	sats, bad := a.bundle(o)
-	if bad != nil {
-		return *bad
-	}
-	refundTo, bad := a.refundAddress(o)
+	q, bad := a.question(c)
 	if bad != nil {
 		return *bad
 	}
 	if c.Header["Authorization"] == nil {
-		return a.challenge(c, sats, refundTo)
+		return a.challenge(c, q.asking)
 	}
 	s, t, g, bad := a.holder(c)
 	switch {
@@ -55,26 +82,35 @@ func (a *API) ask(c *call) answer {
 	case !g.allows(mayChat):
 		return refuse(http.StatusUnauthorized, msgL402)
 	}
-	got := a.perform(c, s, errand{route: "POST " + askPath, body: raw, text: text, most: g.most})
-	if id, ok := strings.CutPrefix(got.location, requestPath(s, "")); ok {
-		got.location = askPath + "/" + id
-	}
+	got := a.answerTo(c, s, q, errand{most: g.most})
 	if got.status == http.StatusPaymentRequired || got.status == http.StatusGone && !s.Moved {
-		return a.renew(c, s, t, sats)
+		return a.renew(c, s, t.caveats, q.sats)
 	}
 	return got
 }
 
-// bundle is what a challenge asks for: a prepaid amount, not the price of a request.
+// answerTo runs a question on a session whose id is told to nobody.
+func (a *API) answerTo(c *call, s timmy.Session, q question, e errand) answer {
+	e.route, e.body, e.text = "POST "+askPath, q.raw, q.text
+	got := a.perform(c, s, e)
+	if id, ok := strings.CutPrefix(got.location, requestPath(s, "")); ok {
+		got.location = askPath + "/" + id
+	}
+	return got
+}
+
+// bundle is what a challenge asks for, if the caller does not say it.
 func (a *API) bundle(o object) (timmy.Msat, *answer) {
 	if raw, ok := o["amount_sats"]; !ok || string(raw) == "null" {
-		return max(a.cfg.MinDeposit, a.cfg.MinBalance), nil
+		return a.leastBundle(), nil
 	}
 	return a.depositAmount(o)
 }
 
+func (a *API) leastBundle() timmy.Msat { return max(a.cfg.MinDeposit, a.cfg.MinBalance) }
+
 // challenge opens a session and asks for its deposit.
-func (a *API) challenge(c *call, sats timmy.Msat, refundTo string) answer {
+func (a *API) challenge(c *call, w asking) answer {
 	if !a.clients.allowSession(c.Request) {
 		return tooMany()
 	}
@@ -84,23 +120,23 @@ func (a *API) challenge(c *call, sats timmy.Msat, refundTo string) answer {
 	if err != nil {
 		return failed(c, err, msgFailed)
 	}
-	s, err := a.cfg.Sessions.Open(ctx, id, timmy.PubKey{}, "")
-	if err == nil && refundTo != "" {
-		err = a.cfg.Sessions.RefundTo(ctx, s.ID, refundTo)
+	s, err := a.cfg.Sessions.Open(ctx, id, w.owner, "")
+	if err == nil && w.refundTo != "" {
+		err = a.cfg.Refunds.Remember(ctx, s.ID, w.refundTo)
 	}
 	if err != nil {
 		return failed(c, err, msgFailed)
 	}
-	inv, err := a.depositInvoice(ctx, s, sats)
+	inv, err := a.depositInvoice(ctx, s, w.sats)
 	if err != nil {
 		return failed(c, err, msgFailed)
 	}
-	return a.challenged(s, inv, a.challengeCaveats(s))
+	return a.challenged(c.Header, s, inv, a.challengeCaveats(s), s.Expires.Sub(s.Created))
 }
 
 // renew asks for more money for the same session, also when its time is over: what
 // is left there is the holder's. The new token allows no more than the old one.
-func (a *API) renew(c *call, s timmy.Session, t token, sats timmy.Msat) answer {
+func (a *API) renew(c *call, s timmy.Session, caveats []string, sats timmy.Msat) answer {
 	ctx, cancel := a.detached(c)
 	defer cancel()
 	memo, err := a.memo("Session topup ")
@@ -119,24 +155,33 @@ func (a *API) renew(c *call, s timmy.Session, t token, sats timmy.Msat) answer {
 	if now, err := a.cfg.Sessions.Session(ctx, s.ID); err == nil {
 		s = now
 	}
-	return a.challenged(s, inv, t.caveats)
+	return a.challenged(c.Header, s, inv, caveats, 0)
 }
 
-// challenged is the 402. The one header has the names of all versions of L402, and
-// begins as the oldest of its clients expect it.
-func (a *API) challenged(s timmy.Session, inv timmy.Invoice, caveats []string) answer {
+// challenged is the 402. The first header has the names of all versions of L402, and
+// begins as the oldest of its clients expect it. It is the only one, unless the operator
+// wants the scheme Payment too; a caller who names that scheme gets it alone, for some
+// clients read one challenge.
+func (a *API) challenged(h http.Header, s timmy.Session, inv timmy.Invoice, caveats []string, idle time.Duration) answer {
 	m := a.mint(useL402, inv.Hash, s, caveats)
 	out := reply(http.StatusPaymentRequired, challengeView{
 		Error:   fmt.Sprintf("Payment required: %d sats", inv.Amount.Sats()),
 		Balance: s.Available.Sats(), Minimum: a.cfg.MinBalance.Sats(), Macaroon: m, Invoice: viewInvoice(inv),
 	})
-	out.challenge = fmt.Sprintf(`L402 macaroon="%s", invoice="%s", version="0", token="%s"`, m, inv.Bolt11, m)
+	if !a.mppAlone(h) {
+		out.challenges = []string{fmt.Sprintf(`L402 macaroon="%s", invoice="%s", version="0", token="%s"`, m, inv.Bolt11, m)}
+	}
+	out.challenges = append(out.challenges, a.offers(h, inv, idle)...)
 	out.link = a.link(inv.Hash)
 	return out
 }
 
 // holder finds the session that a call's token is for.
 func (a *API) holder(c *call) (timmy.Session, token, grant, *answer) {
+	if a.paysByMPP(c.Header) {
+		s, g, bad := a.holderByMPP(c)
+		return s, token{}, g, bad
+	}
 	bad := no(http.StatusUnauthorized, msgL402)
 	for _, t := range a.tokens(c.Header) {
 		status, late := a.settled(c, t)

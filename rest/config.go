@@ -88,6 +88,9 @@ type Config struct {
 	Papers Papers
 	// Admission sells writing on the relay; nil: there is no page for it.
 	Admission *Admission
+	// PaymentNetwork is the network that challenges of the HTTP scheme "Payment" name
+	// (mainnet, signet, regtest); "": the scheme is off.
+	PaymentNetwork string
 	// Refunds give unspent money back; nil: the operator does not allow it, and the
 	// routes do not exist.
 	Refunds Refunds

@@ -1,6 +1,9 @@
 package rest
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"math/big"
 	"net/http"
@@ -97,4 +100,50 @@ func FuzzHeaders(f *testing.F) {
 			t.Fatalf("key %q", k)
 		}
 	})
+}
+
+// FuzzPayment: a credential of the scheme Payment is taken only with a challenge of ours
+// and the preimage of what it is for.
+func FuzzPayment(f *testing.F) {
+	a := &API{cfg: Config{
+		ServerKey: []byte(strings.Repeat("k", 32)), Now: time.Now, PublicURL: "https://tower.example", PaymentNetwork: "regtest",
+	}}
+	preimage := [32]byte{7}
+	inv := timmy.Invoice{Hash: sha256.Sum256(preimage[:]), Bolt11: "lnbcrt1x", Amount: 100 * timmy.Sat, Expires: time.Unix(1_700_000_000, 0)}
+	for _, intent := range []string{intentCharge, intentSession} {
+		p := payChallenge{Realm: a.realm(), Method: payMethod, Intent: intent, Expires: "2023-11-14T22:13:20Z", Request: encodePayment(map[string]any{
+			"paymentHash": inv.Hash.String(), "methodDetails": map[string]string{"paymentHash": inv.Hash.String()},
+		})}
+		p.ID = a.challengeID(p)
+		for _, action := range []string{actionOpen, actionBearer, actionTopUp, actionClose} {
+			b, err := json.Marshal(map[string]any{"challenge": p, "payload": map[string]string{
+				"action": action, "preimage": hex.EncodeToString(preimage[:]), "sessionId": inv.Hash.String(),
+				"topUpPreimage": hex.EncodeToString(preimage[:]), "returnInvoice": "lnbcrt1y",
+			}})
+			if err != nil {
+				f.Fatal(err)
+			}
+			if _, problem := a.payer(paymentHeader(b)); problem != "" {
+				f.Fatalf("%s %s: %s", intent, action, problem)
+			}
+			f.Add(b)
+		}
+	}
+	for _, s := range []string{"", "null", "[]", "{}", `{"challenge":{},"payload":{}}`, `{"challenge":1}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		p, problem := a.payer(paymentHeader(raw))
+		if problem != "" {
+			problemBody(http.StatusPaymentRequired, problem)
+			return
+		}
+		if p.challenge.ID != a.challengeID(p.challenge) || p.paid != inv.Hash {
+			t.Fatalf("taken: %s", raw)
+		}
+	})
+}
+
+func paymentHeader(raw []byte) http.Header {
+	return http.Header{"Authorization": {"Payment " + base64.RawURLEncoding.EncodeToString(raw)}}
 }

@@ -19,6 +19,7 @@ type task struct {
 	route      string // and what it is about: "topup <session>"
 	credential string // "" without
 	body       []byte
+	key        string // instead of the header's; "": as the header says
 	// do does the work under an id that is the same on every try; again says that
 	// an earlier try may have got somewhere.
 	do func(ctx context.Context, subject string, again bool) answer
@@ -73,6 +74,9 @@ func (a *API) once(c *call, t task) answer {
 	}
 	ctx, cancel := a.detached(c)
 	defer cancel()
+	if t.key != "" {
+		key = t.key
+	}
 	if key == "" {
 		return t.do(ctx, subject, false)
 	}

@@ -24,6 +24,9 @@ const (
 	// maxCredential holds a token of ours with the caveats of its holders; a NIP-98
 	// header is checked by its own codec and bounded by the server's header limit.
 	maxCredential = 4096
+	// maxPayment holds a token of the scheme Payment: two invoices, one of them encoded
+	// twice.
+	maxPayment = 16 << 10
 	// maxCaveats of a macaroon, and maxMacaroons of a header: each is a MAC to compute.
 	maxCaveats   = 32
 	maxMacaroons = 4

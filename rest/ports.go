@@ -37,9 +37,11 @@ type Sessions interface {
 	Presented(ctx context.Context, id string) error
 	// Forget deletes the turns of a thread (a session's is "session:<id>").
 	Forget(ctx context.Context, thread string, prompts bool) (int, error)
-	// RefundTo remembers the lightning address that the remainder of an anonymous
-	// session goes to at its end.
-	RefundTo(ctx context.Context, id, address string) error
+	// Join ends the anonymous session from, whose money, now and later, goes into the
+	// live session id; again is nothing. Conflict: it went elsewhere, or cannot go there.
+	Join(ctx context.Context, id, from string) error
+	// End ends a session before its time. One that has ended is left as it is.
+	End(ctx context.Context, id string) error
 	// Reply reads what became of a request.
 	Reply(ctx context.Context, id timmy.RequestID) (r timmy.Reply, done bool, err error)
 }
@@ -54,6 +56,9 @@ type Refunds interface {
 	Await(ctx context.Context, r timmy.Refund) timmy.Refund
 	// Of reads a refund.
 	Of(ctx context.Context, id string) (timmy.Refund, error)
+	// Remember where the remainder of an anonymous session goes at its end: a lightning
+	// address, or an invoice without an amount. Invalid: it is neither.
+	Remember(ctx context.Context, session, to string) error
 }
 
 // IdemState says what an Idempotency-Key stands for.

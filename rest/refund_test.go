@@ -31,7 +31,7 @@ func (f *fakeRefunds) Order(_ context.Context, o timmy.RefundOrder) (timmy.Refun
 	if o.Amount == 0 {
 		o.Amount = s.posted - s.held - 10*timmy.Sat
 	}
-	if s.posted-s.held < o.Amount+10*timmy.Sat {
+	if o.Amount <= 0 || s.posted-s.held < o.Amount+10*timmy.Sat {
 		return timmy.Refund{}, timmy.Errorf(timmy.Unpaid, "That is more than there is")
 	}
 	s.held += o.Amount + 10*timmy.Sat

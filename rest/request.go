@@ -75,13 +75,14 @@ type errand struct {
 	body  []byte
 	text  string
 	most  timmy.Msat // that it may cost; 0: no limit
+	key   string     // under which it runs once; "": the caller's Idempotency-Key
 }
 
 // perform runs an errand, once per Idempotency-Key.
 func (a *API) perform(c *call, s timmy.Session, e errand) answer {
 	a.patient(c)
 	return a.once(c, task{
-		route: e.route, credential: a.secret(s), body: e.body,
+		route: e.route, credential: a.secret(s), body: e.body, key: e.key,
 		do: func(ctx context.Context, subject string, again bool) answer {
 			if again {
 				if got, ok := a.resume(ctx, c, s, timmy.RequestID(subject)); ok {

@@ -63,6 +63,10 @@ func (a *API) pays(r *http.Request) bool {
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/api")
 	if path == askPath {
+		if a.paysByMPP(r.Header) {
+			_, problem := a.payer(r.Header)
+			return problem == ""
+		}
 		return len(a.tokens(r.Header)) > 0
 	}
 	rest, ok := strings.CutPrefix(path, "/sessions/")

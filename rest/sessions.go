@@ -150,7 +150,7 @@ func (a *API) open(ctx context.Context, c *call, o opening) answer {
 	}
 	s, err := a.cfg.Sessions.Open(ctx, o.id, o.owner, from)
 	if err == nil && o.refundTo != "" {
-		err = a.cfg.Sessions.RefundTo(ctx, s.ID, o.refundTo)
+		err = a.cfg.Refunds.Remember(ctx, s.ID, o.refundTo)
 	}
 	if err != nil {
 		return failed(c, err, fixed)
@@ -249,12 +249,18 @@ func (a *API) granting(c *call, s timmy.Session) (grant, bool) {
 			return grant{}, false
 		}
 	}
-	if !s.Used {
-		if err := a.cfg.Sessions.Presented(c.Context(), s.ID); err != nil {
-			c.log.Warn("http: noting that a bearer was used", "err", err)
-		}
-	}
+	a.used(c, s)
 	return g, true
+}
+
+// used notes that a session's credential has been used.
+func (a *API) used(c *call, s timmy.Session) {
+	if s.Used {
+		return
+	}
+	if err := a.cfg.Sessions.Presented(c.Context(), s.ID); err != nil {
+		c.log.Warn("http: noting that a bearer was used", "err", err)
+	}
 }
 
 // expired also looks at the clock: the row may be a moment behind.

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"crypto/sha256"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ type fakeSession struct {
 	timmy.Session
 	posted, held timmy.Msat
 	slot         map[timmy.Purpose]bool // an invoice is being made
+	movedTo      string
 	ask          *timmy.Invoice
 }
 
@@ -156,11 +158,34 @@ func (w *world) Presented(_ context.Context, id string) error {
 	return w.fault("presented")
 }
 
-func (w *world) RefundTo(_ context.Context, id, address string) error {
+func (w *world) Join(_ context.Context, id, from string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refundTo[id] = address
-	return w.fault("refundTo")
+	s, old := w.sessions[id], w.sessions[from]
+	if old.Moved && old.movedTo != id {
+		return timmy.Errorf(timmy.Conflict, "it went elsewhere")
+	}
+	s.posted, old.posted = s.posted+old.posted, 0
+	old.Moved, old.movedTo, old.State = true, id, timmy.SessionExpired
+	return w.fault("join")
+}
+
+func (w *world) End(_ context.Context, id string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sessions[id].State = timmy.SessionExpired
+	return w.fault("end")
+}
+
+// Remember is of the refunds' fake; an invoice is one if it begins like one.
+func (w *world) Remember(_ context.Context, id, to string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !strings.Contains(to, "@") && !strings.HasPrefix(to, "lnbcrt1") {
+		return timmy.Errorf(timmy.Invalid, "neither address nor invoice")
+	}
+	w.sessions[id].RefundTo, w.refundTo[id] = to, to
+	return w.fault("remember")
 }
 
 func (w *world) Forget(_ context.Context, thread string, _ bool) (int, error) {

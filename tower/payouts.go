@@ -118,6 +118,26 @@ func (p *Payouts) Order(ctx context.Context, o timmy.RefundOrder) (timmy.Refund,
 	return r, nil
 }
 
+// Remember where the remainder of an anonymous session goes at its end: a lightning
+// address, or an invoice that names no amount. Invalid: it is neither.
+func (p *Payouts) Remember(ctx context.Context, session, to string) error {
+	if strings.Contains(to, "@") {
+		address, err := timmy.ParseLightningAddress(to)
+		if err != nil {
+			return err
+		}
+		return p.cfg.Book.RefundTo(ctx, session, address)
+	}
+	inv, err := p.cfg.Targets.Read(to)
+	if err != nil {
+		return err
+	}
+	if inv.Amount != 0 {
+		return timmy.Errorf(timmy.Invalid, "The invoice names an amount, and what will be left is not known yet.")
+	}
+	return p.cfg.Book.RefundTo(ctx, session, inv.Bolt11)
+}
+
 // Of reads a refund.
 func (p *Payouts) Of(ctx context.Context, id string) (timmy.Refund, error) {
 	return p.cfg.Book.RefundOf(ctx, id)
@@ -247,7 +267,7 @@ func (p *Payouts) step(ctx context.Context, r timmy.Refund) error {
 		return p.look(ctx, r)
 	}
 	if r.Invoice.Hash.IsZero() {
-		inv, err := p.cfg.Targets.Ask(ctx, r.To, r.Amount)
+		inv, err := p.invoice(ctx, r)
 		if err == nil {
 			err = p.cfg.Book.Aim(ctx, r.ID, inv)
 		}
@@ -266,6 +286,16 @@ func (p *Payouts) step(ctx context.Context, r timmy.Refund) error {
 		return p.recall(ctx, r, "The invoice has expired.")
 	}
 	return p.send(ctx, r)
+}
+
+// invoice is what a refund without one is paid by.
+func (p *Payouts) invoice(ctx context.Context, r timmy.Refund) (timmy.Invoice, error) {
+	if strings.Contains(r.To, "@") {
+		return p.cfg.Targets.Ask(ctx, r.To, r.Amount)
+	}
+	inv, err := p.cfg.Targets.Read(r.To)
+	inv.Amount = r.Amount
+	return inv, err
 }
 
 // recall ends what was not launched; that another tower launched it meanwhile is

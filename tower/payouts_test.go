@@ -43,6 +43,8 @@ type onePayment struct {
 	fate    timmy.Sent
 	pays    int
 	ordered timmy.Refund
+
+	remembered string
 }
 
 func (b *onePayment) Refund(_ context.Context, r timmy.Refund, size func(timmy.Msat) (timmy.Msat, timmy.Msat, error)) (timmy.Refund, error) {
@@ -110,6 +112,13 @@ func (b *onePayment) ReturnRemainders(context.Context, func(timmy.Msat) (timmy.M
 	return 0, nil
 }
 
+func (b *onePayment) RefundTo(_ context.Context, session, to string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remembered = session + " " + to
+	return nil
+}
+
 func (b *onePayment) Send(context.Context, timmy.Outgoing) (timmy.Sent, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -120,7 +129,11 @@ func (b *onePayment) Send(context.Context, timmy.Outgoing) (timmy.Sent, error) {
 func (b *onePayment) Sent(context.Context, timmy.Hash) (timmy.Sent, error) { return b.fate, nil }
 
 func (b *onePayment) Read(text string) (timmy.Invoice, error) {
-	if text != "lnbcrt1" {
+	switch text {
+	case "lnbcrt1":
+	case "lnbcrt3":
+		return timmy.Invoice{Hash: timmy.Hash{3}, Bolt11: text, Expires: time.Now().Add(time.Hour)}, nil
+	default:
 		return timmy.Invoice{}, timmy.Errorf(timmy.Invalid, "That is neither an address nor an invoice.")
 	}
 	return timmy.Invoice{Hash: timmy.Hash{1}, Bolt11: text, Amount: 50 * timmy.Sat, Expires: time.Now().Add(time.Hour)}, nil
@@ -131,6 +144,28 @@ func (b *onePayment) Ask(_ context.Context, address string, amount timmy.Msat) (
 		return timmy.Invoice{}, timmy.Errorf(timmy.Unavailable, "The lightning address gave no invoice.")
 	}
 	return timmy.Invoice{Hash: timmy.Hash{2}, Bolt11: "lnbcrt2", Amount: amount, Expires: time.Now().Add(time.Hour)}, nil
+}
+
+// Excludes: a remainder that is promised to somewhere it cannot go; and one that is sent
+// to an invoice without saying how much.
+func TestWhereARemainderGoes(t *testing.T) {
+	for to, want := range map[string]string{
+		"Me@X.example": "s me@x.example", "lnbcrt3": "s lnbcrt3", "lnbcrt1": "", "lnbcrt2": "", "a@b": "", "": "",
+	} {
+		b := &onePayment{}
+		err := NewPayouts(PayoutsConfig{Book: b, Payer: b, Targets: b}).Remember(t.Context(), "s", to)
+		if b.remembered != want || (err == nil) != (want != "") || err != nil && timmy.CodeOf(err) != timmy.Invalid {
+			t.Errorf("%q: %q, %v", to, b.remembered, err)
+		}
+	}
+	b := &onePayment{fate: timmy.Sent{State: timmy.SentPaid}}
+	b.r = timmy.Refund{ID: "end:s:0", To: "lnbcrt3", Amount: 70 * timmy.Sat, State: timmy.RefundReserved}
+	if err := NewPayouts(PayoutsConfig{Book: b, Payer: b, Targets: b}).Advance(t.Context()); err != nil || b.pays != 1 {
+		t.Errorf("paid %d times, %v", b.pays, err)
+	}
+	if b.r.Invoice.Amount != 70*timmy.Sat || b.r.Invoice.Hash != (timmy.Hash{3}) {
+		t.Errorf("aimed at %+v", b.r.Invoice)
+	}
 }
 
 // Excludes: a /refund that is told wrongly, or whose alert of a lying wallet is lost.
@@ -151,6 +186,8 @@ func TestRefundByMessage(t *testing.T) {
 		"/refund 200 sats to Me@X.example": {fate: timmy.SentPaid, want: "Sent 200 sats.", amount: 200 * timmy.Sat},
 		"/refund LNBCRT1":                  {fate: timmy.SentPaid, want: "Sent 50 sats.", amount: 50 * timmy.Sat},
 		"/refund 50 lnbcrt1":               {fate: timmy.SentPaid, fee: -1, want: "Sent 50 sats.", amount: 50 * timmy.Sat, alerts: 1},
+		"/refund lnbcrt3":                  {fate: timmy.SentPaid, want: "Sent 990 sats.", amount: 990 * timmy.Sat},
+		"/refund 60 lnbcrt3":               {fate: timmy.SentPaid, want: "Sent 60 sats.", amount: 60 * timmy.Sat},
 		"/refund 60 lnbcrt1":               {want: "The invoice is over 50 sats, not 60."},
 		"/refund lnbcrt2":                  {want: "neither an address nor an invoice"},
 		"/refund a@b":                      {want: "name@host.example"},

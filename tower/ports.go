@@ -164,6 +164,8 @@ type Refunds interface {
 	// OpenRefunds lists what has no end yet, oldest first; what another wallet was
 	// asked to pay is left out.
 	OpenRefunds(ctx context.Context) ([]timmy.Refund, error)
+	// RefundTo remembers where the remainder of an anonymous session goes at its end.
+	RefundTo(ctx context.Context, session, to string) error
 	// ReturnRemainders begins the refunds of sessions that have ended, and says how
 	// many.
 	ReturnRemainders(ctx context.Context, size func(available timmy.Msat) (amount, fee timmy.Msat, err error)) (int, error)
@@ -179,7 +181,8 @@ type Payer interface {
 
 // Targets reads where a refund should go. Errors may be shown.
 type Targets interface {
-	// Read checks an invoice: of our network, with an amount, not expired.
+	// Read checks an invoice: of our network, not expired. Its amount may be 0, which
+	// leaves it to the payer.
 	Read(bolt11 string) (timmy.Invoice, error)
 	// Ask gets an invoice over amount from a lightning address, checked.
 	Ask(ctx context.Context, address string, amount timmy.Msat) (timmy.Invoice, error)

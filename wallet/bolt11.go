@@ -78,7 +78,7 @@ type Decoded struct {
 	DescriptionHash [32]byte // zero: it has a Description
 	Secret          bool     // it has a payment secret
 	Created         time.Time
-	Life            time.Duration // at most 24 hours, whatever the invoice says
+	Life            time.Duration // at most ten years, whatever the invoice says
 	Payee           string        // hex of the node's public key
 }
 
@@ -152,7 +152,7 @@ func cap11(bolt11 string) (string, Network, error) {
 }
 
 // life11 reads the expiry field itself, in seconds, because zpay32 multiplies it
-// into nanoseconds past 64 bits. The result is clamped to [maxLife].
+// into nanoseconds past 64 bits. The result is clamped to [maxReadLife].
 func life11(s string) (time.Duration, error) {
 	const timestamp, signature, typeX = 7, 104, 6
 	_, data, err := bech32.DecodeNoLimit(s)
@@ -174,9 +174,9 @@ func life11(s string) (time.Duration, error) {
 	return life, nil
 }
 
-// seconds reads 5-bit groups as a number of seconds, clamped to [maxLife].
+// seconds reads 5-bit groups as a number of seconds, clamped to [maxReadLife].
 func seconds(groups []byte) time.Duration {
-	const most = int64(maxLife / time.Second)
+	const most = int64(maxReadLife / time.Second)
 	n := int64(0)
 	for _, g := range groups {
 		n = min(n<<5|int64(g), most)

@@ -114,7 +114,7 @@ func TestExpiryIsClamped(t *testing.T) {
 			t.Errorf("life %v, backend ahead: expires %v, %v", life, inv.Expires, err)
 		}
 	}
-	if got := seconds([]byte{31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31}); got != maxLife {
+	if got := seconds([]byte{31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31}); got != maxReadLife {
 		t.Errorf("seconds of the largest field = %v", got)
 	}
 }

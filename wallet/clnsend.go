@@ -21,6 +21,7 @@ type clnPay struct {
 	Invoice string `json:"invstring"`
 	MaxFee  int64  `json:"maxfee"` // msat
 	Seconds int    `json:"retry_for"`
+	Amount  string `json:"amount_msat,omitempty"` // of an invoice that names none
 }
 
 // clnPaid is its answer.
@@ -42,7 +43,7 @@ type clnOutgoing struct {
 // Send pays an invoice within the fee limit; the rune must allow xpay and listpays. A
 // node that takes longer than a call may is asked later what became of it.
 func (c *CLN) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
-	a, err := method("xpay", clnPay{Invoice: o.Bolt11, MaxFee: int64(o.FeeMax), Seconds: payFor})
+	a, err := method("xpay", clnPay{Invoice: o.Bolt11, MaxFee: int64(o.FeeMax), Seconds: payFor, Amount: unnamed(o)})
 	if err != nil {
 		return timmy.Sent{}, err
 	}

@@ -29,7 +29,7 @@ func (f *Fake) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
 
 func (f *Fake) send(o timmy.Outgoing) (timmy.Sent, error) {
 	d, err := Decode(o.Bolt11)
-	if err != nil || d.Hash != o.Hash || d.Amount != o.Amount || d.Network != Regtest {
+	if err != nil || d.Hash != o.Hash || d.Amount != o.Amount && d.Amount != 0 || d.Network != Regtest {
 		return timmy.Sent{State: timmy.SentFailed, Reason: "The test wallet pays regtest invoices alone."}, nil
 	}
 	f.mu.Lock()

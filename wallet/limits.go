@@ -14,6 +14,8 @@ const (
 	// maxLife is the longest that an invoice is offered for; the price of
 	// bitcoin moves, and an open invoice is polled.
 	maxLife = 24 * time.Hour
+	// maxReadLife is what the expiry of an invoice is cut to when it is read.
+	maxReadLife = 10 * 365 * 24 * time.Hour
 	// defaultLife is for callers that name none.
 	defaultLife = time.Hour
 	// maxMemo is what BOLT 11's description field holds.

@@ -21,6 +21,7 @@ type lndPay struct {
 	Seconds  int    `json:"timeout_seconds"`
 	FeeLimit string `json:"fee_limit_msat"`
 	Quiet    bool   `json:"no_inflight_updates"`
+	Amount   string `json:"amt_msat,omitempty"` // of an invoice that names none
 }
 
 // lndPayment is a payment as the router's streams show it.
@@ -43,6 +44,7 @@ type lndStreamed struct {
 func (l *LND) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
 	body, err := json.Marshal(lndPay{
 		Request: o.Bolt11, Seconds: payFor, FeeLimit: strconv.FormatInt(int64(o.FeeMax), 10), Quiet: true,
+		Amount: unnamed(o),
 	})
 	if err != nil {
 		return timmy.Sent{}, err
@@ -66,6 +68,15 @@ func (l *LND) Sent(ctx context.Context, h timmy.Hash) (timmy.Sent, error) {
 		return timmy.Sent{}, fmt.Errorf("looking up a payment at lnd: %w", err)
 	}
 	return p.sent(h), nil
+}
+
+// unnamed is the amount in msat of a payment whose invoice leaves it to the payer; else
+// "".
+func unnamed(o timmy.Outgoing) string {
+	if d, err := Decode(o.Bolt11); err != nil || d.Amount != 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(o.Amount), 10)
 }
 
 // first is the first line of a stream, which is all that is needed of it.

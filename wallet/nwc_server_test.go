@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,7 @@ type nwcNode struct {
 	asked   map[string]int // by method
 	down    map[string]bool
 	lastTag nostr.Tags
+	last    string // params of the last request
 }
 
 func newNWCNode(t testing.TB, scheme nip.Scheme) *nwcNode {
@@ -159,7 +161,7 @@ func (n *nwcNode) serve(ev *nostr.Event) *nostr.Event {
 	method, params := n.open(ev)
 	n.mu.Lock()
 	n.asked[method]++
-	n.lastTag = ev.Tags
+	n.lastTag, n.last = ev.Tags, fmt.Sprint(params)
 	garble := n.garble
 	dropped := n.drop != nil && n.drop(method)
 	var result any

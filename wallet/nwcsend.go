@@ -18,7 +18,11 @@ func (n *NWC) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, error) {
 		Preimage loose `json:"preimage"`
 		Fee      loose `json:"fees_paid"`
 	}
-	err := n.write(ctx, "pay_invoice", map[string]string{"invoice": o.Bolt11}, &paid)
+	params := map[string]any{"invoice": o.Bolt11}
+	if unnamed(o) != "" {
+		params["amount"] = int64(o.Amount)
+	}
+	err := n.write(ctx, "pay_invoice", params, &paid)
 	if err != nil {
 		return n.unpaid(ctx, err, o.Hash)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/timmy-tower/timmy"
 )
@@ -42,6 +43,9 @@ func (p *Phoenixd) Send(ctx context.Context, o timmy.Outgoing) (timmy.Sent, erro
 		return timmy.Sent{State: timmy.SentFailed, Reason: "My wallet's fee is higher than what was kept for it."}, nil
 	}
 	form := url.Values{"invoice": {o.Bolt11}}
+	if unnamed(o) != "" {
+		form.Set("amountSat", strconv.FormatInt(o.Amount.Sats(), 10))
+	}
 	a := ask{method: http.MethodPost, path: "/payinvoice", kind: "application/x-www-form-urlencoded", body: []byte(form.Encode())}
 	var paid phoenixdPaid
 	if err := p.call.write(ctx, a, &paid); err != nil {

@@ -2,6 +2,7 @@ package wallet
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"net/url"
@@ -53,8 +54,11 @@ func TestCLNPaysOnce(t *testing.T) {
 		"garbage":                    {[]string{"201 []"}, "", 0},
 	})
 	s := &script{t: t, lines: []string{paid(proof, 21_000)}}
-	if _, err := open(t, s).Send(t.Context(), outgoing(t)); err != nil || !strings.Contains(s.heard()[0], `"maxfee":10000`) {
+	if _, err := open(t, s).Send(t.Context(), outgoing(t)); err != nil || !strings.Contains(s.heard()[0], `"maxfee":10000`) || strings.Contains(s.heard()[0], "amount_msat") {
 		t.Errorf("asked %q, %v", s.heard(), err)
+	}
+	if _, err := open(t, s).Send(t.Context(), unnamedTo(t)); err != nil || !strings.Contains(s.heard()[1], `"amount_msat":"21000"`) {
+		t.Errorf("without an amount asked %q, %v", s.heard(), err)
 	}
 }
 
@@ -95,6 +99,9 @@ func TestPhoenixdPaysOnce(t *testing.T) {
 	s := &script{t: t, lines: []string{sent(proof)}}
 	if _, err := open(t, s).Send(t.Context(), outgoing(t)); err != nil || !strings.Contains(s.heard()[0], "invoice="+url.QueryEscape(outgoing(t).Bolt11)) {
 		t.Errorf("asked %q, %v", s.heard(), err)
+	}
+	if _, err := open(t, s).Send(t.Context(), unnamedTo(t)); err != nil || !strings.Contains(s.heard()[1], "amountSat=21&") {
+		t.Errorf("without an amount asked %q, %v", s.heard(), err)
 	}
 	o := outgoing(t)
 	o.FeeMax = 4_083
@@ -149,6 +156,23 @@ func TestNWCPaysOnce(t *testing.T) {
 					t.Errorf("asked to pay %d times", asked)
 				}
 			})
+		})
+	}
+	n := newNWCNode(t, nip.NIP44)
+	n.uri.Relays = n.uri.Relays[:1]
+	w := n.wallet(t)
+	for _, o := range []timmy.Outgoing{outgoing(t), unnamedTo(t)} {
+		p, _ := json.Marshal(map[string]any{"preimage": proof})
+		n.set(func() {
+			n.scripts = map[string]string{"pay_invoice": string(p), "lookup_invoice": gone, "list_transactions": never}
+		})
+		if _, err := w.Send(t.Context(), o); err != nil {
+			t.Error(err)
+		}
+		n.set(func() {
+			if strings.Contains(n.last, "21000") != (o.Hash != outgoing(t).Hash) {
+				t.Errorf("asked %s", n.last)
+			}
 		})
 	}
 }

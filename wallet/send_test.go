@@ -37,6 +37,14 @@ func outgoing(t testing.TB) timmy.Outgoing {
 	return timmy.Outgoing{Bolt11: theirs(t, h, 21_000), Hash: h, Amount: 21_000, FeeMax: 10_000}
 }
 
+// unnamedTo is a payment of 21 sats to an invoice that names no amount.
+func unnamedTo(t testing.TB) timmy.Outgoing {
+	o := outgoing(t)
+	o.Hash = timmy.Hash{8}
+	o.Bolt11 = theirs(t, o.Hash, 0)
+	return o
+}
+
 func theirs(t testing.TB, h timmy.Hash, msat uint64, more ...func(*zpay32.Invoice)) string {
 	options := []func(*zpay32.Invoice){
 		zpay32.PaymentAddr([32]byte{1}), zpay32.Description("mine"), zpay32.Expiry(time.Hour),
@@ -204,8 +212,11 @@ func TestLNDPaysOnce(t *testing.T) {
 	if want := "GET /v2/router/track/" + base64.URLEncoding.EncodeToString(h[:]) + " "; s.heard()[0] != want {
 		t.Errorf("asked %q, want %q", s.heard()[0], want)
 	}
-	if _, err := l.Send(t.Context(), outgoing(t)); err != nil || !strings.Contains(s.heard()[1], `"fee_limit_msat":"10000"`) {
+	if _, err := l.Send(t.Context(), outgoing(t)); err != nil || !strings.Contains(s.heard()[1], `"fee_limit_msat":"10000"`) || strings.Contains(s.heard()[1], "amt_msat") {
 		t.Errorf("asked %q, %v", s.heard()[1], err)
+	}
+	if _, err := l.Send(t.Context(), unnamedTo(t)); err != nil || !strings.Contains(s.heard()[2], `"amt_msat":"21000"`) {
+		t.Errorf("without an amount asked %q, %v", s.heard()[2], err)
 	}
 }
 
@@ -234,6 +245,10 @@ func TestTheFakeWalletPaysOnce(t *testing.T) {
 	own, err := f.Issue(t.Context(), "r", timmy.TopUp{Amount: 21_000, Memo: "m"}, 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	open := unnamedTo(t)
+	if s, err := f.Send(t.Context(), open); err != nil || s.State != timmy.SentPaid {
+		t.Errorf("an amount of ours: %+v, %v", s, err)
 	}
 	wrong := o
 	wrong.Amount = 22_000
@@ -264,11 +279,14 @@ func TestTargetsAreChecked(t *testing.T) {
 	if inv, err := targets.Read(good); err != nil || inv.Amount != 21_000 || inv.Hash != (timmy.Hash{1}) || inv.Bolt11 != good {
 		t.Errorf("read %+v, %v", inv, err)
 	}
+	if inv, err := targets.Read(theirs(t, timmy.Hash{1}, 0)); err != nil || inv.Amount != 0 {
+		t.Errorf("without an amount: %+v, %v", inv, err)
+	}
 	for name, bolt11 := range map[string]string{
 		"nothing": "", "words": "my wallet", "mainnet": craft(t, &chaincfg.MainNetParams, [32]byte{1}, zpay32.Amount(21_000), zpay32.PaymentAddr([32]byte{1}), zpay32.Description("x")),
-		"no amount": theirs(t, timmy.Hash{1}, 0), "a part of a sat": theirs(t, timmy.Hash{1}, 21_001),
-		"no secret": craft(t, &chaincfg.RegressionNetParams, [32]byte{1}, zpay32.Amount(21_000), zpay32.Description("x")),
-		"expired":   theirs(t, timmy.Hash{1}, 21_000, zpay32.Expiry(0)),
+		"a part of a sat": theirs(t, timmy.Hash{1}, 21_001),
+		"no secret":       craft(t, &chaincfg.RegressionNetParams, [32]byte{1}, zpay32.Amount(21_000), zpay32.Description("x")),
+		"expired":         theirs(t, timmy.Hash{1}, 21_000, zpay32.Expiry(0)),
 	} {
 		if _, err := targets.Read(bolt11); timmy.CodeOf(err) != timmy.Invalid {
 			t.Errorf("%s: %v", name, err)

@@ -39,8 +39,9 @@ func NewTargets(cfg TargetsConfig) (*Targets, error) {
 	return &Targets{cfg}, nil
 }
 
-// Read reads an invoice that somebody else made. Invalid: it cannot be paid as it
-// is; the message says why.
+// Read reads an invoice that somebody else made. One without an amount, which leaves it
+// to the payer, has the amount 0. Invalid: it cannot be paid as it is; the message says
+// why.
 func (t *Targets) Read(bolt11 string) (timmy.Invoice, error) {
 	d, err := Decode(bolt11)
 	if err != nil {
@@ -52,8 +53,6 @@ func (t *Targets) Read(bolt11 string) (timmy.Invoice, error) {
 	switch {
 	case d.Network != t.cfg.Network:
 		return timmy.Invoice{}, timmy.Errorf(timmy.Invalid, "The invoice is for %s, and I am on %s.", d.Network, t.cfg.Network)
-	case d.Amount == 0:
-		return timmy.Invoice{}, timmy.Errorf(timmy.Invalid, "The invoice names no amount: make one that does.")
 	case d.Amount%timmy.Sat != 0:
 		return timmy.Invoice{}, timmy.Errorf(timmy.Invalid, "The invoice must be over whole sats.")
 	case !d.Secret || d.Hash.IsZero():

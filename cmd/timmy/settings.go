@@ -140,6 +140,7 @@ type HTTPSettings struct {
 	AnyProxy    bool     `toml:"trust_any_proxy" env:"TIMMY_TRUST_ANY_PROXY" flag:"trust-any-proxy" default:"false" doc:"allow 0.0.0.0/0 among the trusted proxies: every caller can then claim any address"`
 	PerMinute   int64    `toml:"rate_per_minute" env:"TIMMY_RATE_PER_MINUTE" flag:"rate-per-minute" default:"3000" min:"0" max:"1000000" doc:"HTTP calls a minute from one address, requests on paid sessions left out; 0: no limit"`
 	NewSessions int64    `toml:"sessions_per_minute" env:"TIMMY_SESSIONS_PER_MINUTE" flag:"sessions-per-minute" default:"300" min:"0" max:"1000000" doc:"new sessions a minute from one address; 0: no limit"`
+	MPP         bool     `toml:"mpp" env:"TIMMY_MPP" flag:"mpp" default:"false" doc:"offer the HTTP scheme Payment (MPP) on POST /ask beside L402: charges, and with refunds sessions too"`
 }
 
 // LogSettings is the log, on stderr. It never shows secrets or messages.

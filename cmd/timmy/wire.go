@@ -240,6 +240,9 @@ func (p *parts) openREST() (*rest.API, error) {
 	if r := p.refunds(); r != nil {
 		rc.Refunds = r
 	}
+	if c.HTTP.MPP {
+		rc.PaymentNetwork = c.Wallet.Network
+	}
 	return rest.New(rc)
 }
 

@@ -11,9 +11,10 @@ import (
 // btcd is the chain that both nodes follow. Blocks come when they are asked for.
 type btcd struct {
 	process
-	rpc  string
-	cert string
-	http *http.Client
+	chain Chain
+	rpc   string
+	cert  string
+	http  *http.Client
 }
 
 // The RPC of a chain without value, on loopback.
@@ -22,19 +23,19 @@ const (
 	rpcPass = "simnet"
 )
 
-func newBtcd(bin, dir string) (*btcd, error) {
+func newBtcd(bin, dir string, chain Chain) (*btcd, error) {
 	rpc, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	return &btcd{process: process{name: "btcd", bin: bin, dir: dir}, rpc: rpc, cert: filepath.Join(dir, "rpc.cert")}, nil
+	return &btcd{process: process{name: "btcd", bin: bin, dir: dir}, chain: chain, rpc: rpc, cert: filepath.Join(dir, "rpc.cert")}, nil
 }
 
 // mineTo starts it, again if it runs, with an address that its blocks pay.
 func (b *btcd) mineTo(ctx context.Context, address string) error {
 	b.stop()
 	b.args = []string{
-		"--simnet", "--nolisten", "--txindex", "--debuglevel=info", "--miningaddr=" + address,
+		"--" + string(b.chain), "--nolisten", "--txindex", "--debuglevel=info", "--miningaddr=" + address,
 		"--datadir=" + filepath.Join(b.dir, "data"), "--logdir=" + filepath.Join(b.dir, "logs"),
 		"--rpclisten=" + b.rpc, "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPass,
 		"--rpccert=" + b.cert, "--rpckey=" + filepath.Join(b.dir, "rpc.key"),

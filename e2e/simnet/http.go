@@ -59,7 +59,7 @@ func exchange(ctx context.Context, client *http.Client, method, url string, in, 
 	if err != nil {
 		return fmt.Errorf("reading an answer: %w", err)
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode/100 != 2 {
 		return fmt.Errorf("status %d: %s", res.StatusCode, raw)
 	}
 	if out == nil {

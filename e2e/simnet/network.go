@@ -12,10 +12,26 @@ import (
 	"github.com/btcsuite/btcd/chaincfg"
 )
 
+// Chain is what the nodes follow.
+type Chain string
+
+// The chains. Some software knows the second alone.
+const (
+	Simnet  Chain = "simnet"
+	Regtest Chain = "regtest"
+)
+
+func (c Chain) params() *chaincfg.Params {
+	if c == Regtest {
+		return &chaincfg.RegressionNetParams
+	}
+	return &chaincfg.SimNetParams
+}
+
 const (
 	// matureBlocks is past what makes a block's reward spendable (100) and what
-	// activates segwit and taproot on simnet (three windows of 100).
-	matureBlocks = 410
+	// activates segwit and taproot: three windows, of 100 on simnet, 144 on regtest.
+	matureBlocks = 450
 	// announceBlocks is after how many a channel is told to others.
 	announceBlocks = 6
 	// channelSats is below the 0.16777215 BTC that a channel may have without
@@ -33,8 +49,8 @@ type Network struct {
 // Start brings the network up with the binaries btcd and lnd of the folder bin,
 // and everything it writes below dir. ctx bounds the starting alone; Close ends
 // what was started.
-func Start(ctx context.Context, bin, dir string) (*Network, error) {
-	n, err := lay(bin, dir)
+func Start(ctx context.Context, bin, dir string, chain Chain) (*Network, error) {
+	n, err := lay(bin, dir, chain)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +62,7 @@ func Start(ctx context.Context, bin, dir string) (*Network, error) {
 }
 
 // lay makes the folders and finds the ports.
-func lay(bin, dir string) (*Network, error) {
+func lay(bin, dir string, chain Chain) (*Network, error) {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
 		return nil, fmt.Errorf("finding the binaries: %w", err)
@@ -60,7 +76,7 @@ func lay(bin, dir string) (*Network, error) {
 		}
 	}
 	n := &Network{}
-	if n.chain, err = newBtcd(bin, dirs[0]); err != nil {
+	if n.chain, err = newBtcd(bin, dirs[0], chain); err != nil {
 		return nil, err
 	}
 	if n.Shop, err = newNode(names[1], bin, dirs[1], n.chain); err != nil {
@@ -73,7 +89,7 @@ func lay(bin, dir string) (*Network, error) {
 // bringUp makes the first block, for a node waits until its chain is of today,
 // then blocks that pay the payer's wallet, then the channel.
 func (n *Network) bringUp(ctx context.Context) error {
-	nobody, err := btcutil.NewAddressPubKeyHash(make([]byte, 20), &chaincfg.SimNetParams)
+	nobody, err := btcutil.NewAddressPubKeyHash(make([]byte, 20), n.chain.chain.params())
 	if err != nil {
 		return fmt.Errorf("making an address: %w", err)
 	}

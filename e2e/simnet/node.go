@@ -14,6 +14,7 @@ import (
 // Start.
 type Node struct {
 	process
+	chain     Chain
 	rest, p2p string
 	http      *http.Client
 	macaroon  string // hex of the admin macaroon
@@ -29,12 +30,12 @@ func newNode(alias, bin, dir string, chain *btcd) (*Node, error) {
 		}
 		addrs[i] = addr
 	}
-	n := &Node{process: process{name: "lnd", bin: bin, dir: dir}, rest: addrs[0], p2p: addrs[1]}
+	n := &Node{process: process{name: "lnd", bin: bin, dir: dir}, chain: chain.chain, rest: addrs[0], p2p: addrs[1]}
 	n.args = []string{
 		"--lnddir=" + dir, "--alias=" + alias, "--noseedbackup", "--nobootstrap", "--debuglevel=info",
 		"--restlisten=" + n.rest, "--listen=" + n.p2p, "--rpclisten=" + addrs[2],
 		"--trickledelay=50", "--minbackoff=100ms", "--maxbackoff=1s", "--accept-keysend",
-		"--bitcoin.simnet", "--bitcoin.node=btcd", "--bitcoin.defaultchanconfs=1",
+		"--bitcoin." + string(n.chain), "--bitcoin.node=btcd", "--bitcoin.defaultchanconfs=1",
 		"--btcd.rpchost=" + chain.rpc, "--btcd.rpcuser=" + rpcUser, "--btcd.rpcpass=" + rpcPass, "--btcd.rpccert=" + chain.cert,
 	}
 	return n, nil
@@ -53,7 +54,7 @@ func (n *Node) InvoiceMacaroonFile() string { return n.macaroonFile("invoice") }
 func (n *Node) AdminMacaroonFile() string { return n.macaroonFile("admin") }
 
 func (n *Node) macaroonFile(name string) string {
-	return filepath.Join(n.dir, "data", "chain", "bitcoin", "simnet", name+".macaroon")
+	return filepath.Join(n.dir, "data", "chain", "bitcoin", string(n.chain), name+".macaroon")
 }
 
 // Start starts it, or starts it again, and waits until it has caught up with the

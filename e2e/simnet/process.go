@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -21,7 +22,9 @@ type process struct {
 	name string // of the binary, and of the log
 	bin  string // the folder of the binaries
 	dir  string
+	cwd  string // where it runs; "": in dir
 	args []string
+	env  []string
 	cmd  *exec.Cmd
 	done chan struct{}
 }
@@ -34,10 +37,13 @@ func (p *process) start() error {
 	defer out.Close()
 	cmd := exec.Command(filepath.Join(p.bin, p.name), p.args...)
 	// HOME: what has a default place is kept from the user's own.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir}
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir}, p.env...)
+	cmd.Dir = cmp.Or(p.cwd, p.dir)
+	// A group of its own: some start processes themselves, which must end with them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting %s (make lightning-bin builds it): %w", p.name, err)
+		return fmt.Errorf("starting %s (make lightning-bin builds what is missing): %w", p.name, err)
 	}
 	done := make(chan struct{})
 	go func() { cmd.Wait(); close(done) }()
@@ -77,11 +83,12 @@ func (p *process) end(how syscall.Signal) {
 	if p.cmd == nil {
 		return
 	}
-	p.cmd.Process.Signal(how)
+	group := -p.cmd.Process.Pid
+	syscall.Kill(group, how)
 	select {
 	case <-p.done:
 	case <-time.After(stopWait):
-		p.cmd.Process.Kill()
+		syscall.Kill(group, syscall.SIGKILL)
 		<-p.done
 	}
 	p.cmd = nil

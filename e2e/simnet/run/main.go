@@ -38,7 +38,7 @@ func run(ctx context.Context, bin string, in io.Reader, out io.Writer) error {
 	begun := time.Now()
 	starting, done := context.WithTimeout(ctx, startWait)
 	defer done()
-	n, err := simnet.Start(starting, bin, dir)
+	n, err := simnet.Start(starting, bin, dir, simnet.Simnet)
 	if err != nil {
 		return err
 	}
