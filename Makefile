@@ -16,7 +16,7 @@ SOURCES   = $(shell git ls-files --cached --others --exclude-standard '*.go')
 # e2e starts processes and takes minutes; it has a target of its own
 PACKAGES  = $(shell $(GO) list -tags '$(TAGS)' ./... | grep -v '/e2e$$')
 
-.PHONY: deps run build test check format vet lint race counts fuzz bench bench-relays bench-pipeline soak pure e2e lightning lightning-bin simnet clean
+.PHONY: deps run build test check format vet lint race counts fuzz bench bench-relays bench-pipeline soak pure e2e lightning lightning-bin lnbits-venv simnet clean
 
 run: build
 	./bin/timmy run
@@ -24,11 +24,15 @@ run: build
 build:
 	$(GO) build -tags '$(TAGS)' -trimpath -o bin/timmy ./cmd/timmy
 
-# what the tests need of the system: a PostgreSQL server, which they start and end themselves
+# what the tests need of the system: a PostgreSQL server, which they start and end themselves,
+# and a Python that makes environments
 deps:
-	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ]; then echo "initdb is not found: install the package postgresql"; exit 1; fi; \
-	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql
+	@want=; \
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || want="postgresql"; \
+	python3 -c 'import ensurepip' 2>/dev/null || want="$$want python3-venv"; \
+	if [ -z "$$want" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "missing, install the packages: $$want"; exit 1; fi; \
+	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$want
 
 test: export CI = true
 test: deps check counts pure e2e lightning
@@ -95,11 +99,11 @@ pure:
 	$(GO) test ./nip ./relay ./lnurl ./cmd/timmy
 
 e2e: e2e/js/node_modules
-	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -skip '^TestLightning$$' ./e2e
+	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -skip '^Test(Lightning|LNbitsItself)$$' ./e2e
 
-# paid by real nodes on a network of their own
-lightning: lightning-bin e2e/js/node_modules
-	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -run '^TestLightning$$' -v ./e2e
+# paid by real nodes on a network of their own, and by a real LNbits
+lightning: lightning-bin lnbits-venv e2e/js/node_modules
+	$(GO) test -tags '$(TAGS)' -count=1 -timeout 20m -run '^Test(Lightning|LNbitsItself)$$' -v ./e2e
 
 # that network, to try things on: it prints the settings of a tower, and pays
 simnet: lightning-bin
@@ -110,6 +114,15 @@ lightning-bin: e2e/lightning/bin/lnd
 
 e2e/lightning/bin/lnd: e2e/lightning/go.mod e2e/lightning/go.sum
 	cd e2e/lightning && $(GO) build -trimpath -o bin/ tool
+	@touch $@
+
+# LNbits, as its users install it
+lnbits-venv: e2e/lnbits/venv/bin/lnbits
+
+e2e/lnbits/venv/bin/lnbits: e2e/lnbits/requirements.txt
+	rm -rf e2e/lnbits/venv
+	python3 -m venv e2e/lnbits/venv
+	e2e/lnbits/venv/bin/pip install --quiet --disable-pip-version-check -r e2e/lnbits/requirements.txt
 	@touch $@
 
 e2e/js/node_modules: e2e/js/package-lock.json

@@ -180,11 +180,14 @@ func (tw *tower) restart() {
 }
 
 // timmy runs a command beside the tower and returns its standard output.
-func (tw *tower) timmy(args ...string) (string, error) {
+func (tw *tower) timmy(args ...string) (string, error) { return tw.timmyWith(nil, args...) }
+
+// timmyWith is the same with settings of the environment.
+func (tw *tower) timmyWith(env []string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tw.program(), append(args, "--data-dir", tw.data)...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, tw.arm...)
+	cmd.Env = slices.Concat([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, tw.arm, env)
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	out, err := cmd.Output()

@@ -260,6 +260,7 @@ func TestHintsAreOnlyHints(t *testing.T) {
 	for _, frame := range []string{``, `null`, `[]`, `{"payment":7}`, `{"payment":{"payment_hash":7}}`, "\x00"} {
 		s.push(frame)
 	}
+	s.push(`{"payment":{"payment_hash":"` + inv.Hash.String() + `","status":"success","amount":-21000}}`)
 	s.push(`{"payment":{"payment_hash":"` + inv.Hash.String() + `","status":"success","amount":99999999}}`)
 	s.pay(inv.Bolt11, 0)
 	if p := <-got; p.Hash != inv.Hash || p.Received != 1000 {

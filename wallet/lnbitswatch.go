@@ -67,14 +67,12 @@ func keepAlive(ctx context.Context, conn *websocket.Conn, stop context.CancelCau
 // the poller; a report that fails ends the watch.
 func (l *LNbits) hint(ctx context.Context, frame []byte, settled func(timmy.Payment, timmy.Cursor) error) error {
 	var f struct {
-		Payment struct {
-			Hash loose `json:"payment_hash"`
-		} `json:"payment"`
+		Payment lnbitsPayment `json:"payment"`
 	}
-	if json.Unmarshal(frame, &f) != nil {
+	if json.Unmarshal(frame, &f) != nil || f.Payment.outgoing() { // what we paid is pushed, too
 		return nil
 	}
-	h, err := timmy.ParseHash(strings.ToLower(f.Payment.Hash.text()))
+	h, err := timmy.ParseHash(strings.ToLower(f.Payment.PaymentHash.text()))
 	if err != nil || !l.issued.worthACall(h) {
 		return nil
 	}
