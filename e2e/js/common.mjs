@@ -1,8 +1,10 @@
 // What every scenario needs: a relay connection that AUTHs, messages in and out,
 // and a way to pay. Nothing here is ours but the glue: the protocol is the
 // library's, so that the tower is judged by code it did not bring along.
+import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import { decode } from 'light-bolt11-decoder'
 import WebSocket from 'ws'
 import { finalizeEvent, generateSecretKey, getPublicKey } from 'nostr-tools/pure'
 import { Relay, useWebSocketImplementation } from 'nostr-tools/relay'
@@ -100,8 +102,18 @@ export const now = () => Math.floor(Date.now() / 1000)
 // look for it.
 export const bolt11In = (text) => text.split('\n').find((l) => /^ln(bc|tb|bcrt|sb)[0-9a-z]+$/.test(l))
 
+// read is what other people's code makes of an invoice of ours: whole, and payable.
+export function read(bolt11) {
+  const sections = decode(bolt11).sections
+  for (const name of ['payment_hash', 'payment_secret', 'amount', 'signature', 'feature_bits'])
+    assert.ok(sections.some((s) => s.name === name), `${name} of ${bolt11}`)
+  assert.ok(sections.some((s) => s.name === 'description' || s.name === 'description_hash'), `description of ${bolt11}`)
+  return sections
+}
+
 // pay is done by another node where there is one, else by the tower's own test wallet.
 export async function pay(bolt11) {
+  read(bolt11)
   if (process.env.PAYER) {
     const res = await fetch(process.env.PAYER, { method: 'POST', body: bolt11 })
     if (!res.ok) throw new Error(`not paid: ${await res.text()}`)
