@@ -16,7 +16,7 @@ import (
 )
 
 // guest is one connection. Its frames are handled in order by one goroutine,
-// which alone owns the fields up to out; another one writes.
+// which alone owns the fields up to out; what is queued is written by another.
 type guest struct {
 	r         *Relay
 	ws        *websocket.Conn
@@ -37,6 +37,8 @@ type guest struct {
 	rate  *rate.Limiter
 	keys  atomic.Pointer[[]string] // authenticated, in hex
 	alive atomic.Bool              // a ping is under way
+
+	pinger atomic.Pointer[time.Timer]
 }
 
 // errClose ends a connection; guest.end says how.
@@ -94,18 +96,15 @@ func (r *Relay) upgrade(w http.ResponseWriter, req *http.Request, addr netip.Add
 	ws.SetReadLimit(-1) // read cuts itself, so that it can say why first
 	g := &guest{
 		r: r, ws: ws, addr: addr, from: prefix(addr), challenge: hex.EncodeToString(challenge),
-		subs: map[string]*sub{}, out: newQueue(), cork: out, rate: frames,
+		subs: map[string]*sub{}, cork: out, rate: frames,
 	}
+	g.out = newQueue(g.write)
 	g.ctx, g.cancel = context.WithCancelCause(context.Background()) // it outlives the call
 	return g
 }
 
 func (g *guest) serve() {
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		g.write()
-	}()
+	g.pingLater()
 	err := g.send("AUTH", g.challenge)
 	for err == nil {
 		err = g.next()
@@ -121,7 +120,7 @@ func (g *guest) serve() {
 		g.cancel(errEnded)
 	}
 	late := time.AfterFunc(writeDeadline, func() { g.kill(errStalled) })
-	<-written
+	<-g.out.done
 	late.Stop()
 	if g.end.Code != 0 {
 		_ = g.ws.Close(g.end.Code, g.end.Reason) // the peer may be gone already
@@ -131,6 +130,7 @@ func (g *guest) serve() {
 		g.r.count.stalled.Add(1)
 	}
 	_ = g.ws.CloseNow() // as above
+	g.pinger.Load().Stop()
 }
 
 // next reads a frame and handles it. A panic ends this connection alone: what
@@ -316,29 +316,18 @@ func (g *guest) shutdown() {
 	_ = g.ws.Close(websocket.StatusGoingAway, "shutting down") // it is over either way
 }
 
-// write sends what is queued until the queue has ended. A write that takes too
-// long closes the connection.
+// write sends what is queued until there is no more. A write that takes too long
+// closes the connection.
 func (g *guest) write() {
-	idle := time.NewTicker(pingEvery)
-	defer idle.Stop()
 	for {
-		m, more, ended := g.out.take()
-		if ended {
-			return
-		}
+		m, more := g.out.take()
 		if !more {
-			select {
-			case <-g.out.wake:
-			case <-idle.C:
-				g.ping()
-			case <-g.ctx.Done():
-				return
-			}
-			continue
+			return
 		}
 		if err := g.frame(m); err != nil {
 			_ = g.cork.flush() // it may hold the frame that says goodbye; the peer may be gone
 			g.kill(err)
+			g.out.fail()
 			return
 		}
 		g.r.count.sent.Add(1)
@@ -364,6 +353,16 @@ func (g *guest) frame(m message) error {
 		return errEnded
 	}
 	return nil
+}
+
+// pingLater pings from time to time, as long as the connection is there.
+func (g *guest) pingLater() {
+	g.pinger.Store(time.AfterFunc(pingEvery, func() {
+		if g.ctx.Err() == nil {
+			g.ping()
+			g.pingLater()
+		}
+	}))
 }
 
 // ping finds out whether the peer is still there, and keeps proxies from closing

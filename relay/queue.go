@@ -19,19 +19,22 @@ type message struct{ head, body []byte }
 func (m message) size() int { return len(m.head) + len(m.body) + 1 }
 
 // queue holds what waits for one reader. Whoever has a live event pushes and
-// never waits; the connection's own goroutine waits for room.
+// never waits; the connection's own goroutine waits for room. It is written by a
+// goroutine that lives as long as there is something: most connections are quiet.
 type queue struct {
-	mu    sync.Mutex
-	items []message
-	bytes int
-	ended bool
+	mu      sync.Mutex
+	items   []message
+	bytes   int
+	ended   bool
+	writing bool // a goroutine does, or found that it cannot
 
-	wake chan struct{} // something came, or it ended
-	room chan struct{} // something went
+	write func()        // takes until there is no more
+	room  chan struct{} // something went
+	done  chan struct{} // closed when it ended and was written, or cannot be
 }
 
-func newQueue() *queue {
-	return &queue{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+func newQueue(write func()) *queue {
+	return &queue{write: write, room: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 func signal(c chan struct{}) {
@@ -47,11 +50,7 @@ func (q *queue) push(m message) error { return q.pushWithin(m, maxQueueMessages,
 func (q *queue) pushWithin(m message, messages, bytes int) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.add(m, messages, bytes); err != nil {
-		return err
-	}
-	signal(q.wake)
-	return nil
+	return q.add(m, messages, bytes)
 }
 
 // add needs the lock.
@@ -65,6 +64,10 @@ func (q *queue) add(m message, messages, bytes int) error {
 	}
 	q.items = append(q.items, m)
 	q.bytes += m.size()
+	if !q.writing {
+		q.writing = true
+		go q.write()
+	}
 	return nil
 }
 
@@ -87,7 +90,6 @@ func (q *queue) fill(list []message) (n int) {
 	for n < len(list) && q.add(list[n], maxQueueMessages/2, maxQueueBytes/2) == nil {
 		n++
 	}
-	signal(q.wake)
 	return n
 }
 
@@ -114,21 +116,23 @@ func (q *queue) wait(ctx context.Context, m message) error {
 	}
 }
 
-// take removes the oldest message. more is false when there is none; ended, that
-// there will be none.
-func (q *queue) take() (m message, more, ended bool) {
+// take removes the oldest message. False: there is none, and the writer must end.
+func (q *queue) take() (m message, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.items) == 0 {
-		q.items = nil
-		return m, false, q.ended
+		q.items, q.writing = nil, false
+		if q.ended {
+			close(q.done)
+		}
+		return m, false
 	}
 	m = q.items[0]
 	q.items[0] = message{}
 	q.items = q.items[1:]
 	q.bytes -= m.size()
 	signal(q.room)
-	return m, true, false
+	return m, true
 }
 
 // empty reports whether nothing waits.
@@ -138,10 +142,14 @@ func (q *queue) empty() bool {
 	return len(q.items) == 0
 }
 
-// end lets the writer finish what is there and take nothing more.
+// end lets the writer finish what is there and takes nothing more.
 func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ended = true
-	signal(q.wake)
+	if q.ended = true; !q.writing {
+		close(q.done)
+	}
 }
+
+// fail is the writer's word that it cannot write any more, and ends.
+func (q *queue) fail() { close(q.done) }
