@@ -46,20 +46,20 @@ func bareCapture(i int, id string) func(c *bareConn) error {
 		r, o, now := question(i, id), answer(), time.Now().UnixMilli()
 		payer, pool, revenue := string(r.Payer), string(timmy.HousePool), string(timmy.HouseRevenue)
 		share := int64(charged) / 10
-		const posting = `INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`
-		const debit = `UPDATE accounts SET posted = posted - ? WHERE name = ? AND posted - held >= ?`
-		const turn = `INSERT INTO turns (thread, role, text, tokens) VALUES (?, ?, ?, ?)`
 		steps := []struct {
 			query string
 			args  []any
 		}{
-			{`UPDATE accounts SET held = held - ? WHERE name = ? AND held >= ?`, []any{int64(held), payer, int64(held)}},
-			{posting, []any{"finish:" + id + ":user:pool", payer, pool, share, now}},
-			{debit, []any{share, payer, share}},
+			{`INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?), (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`, []any{
+				"finish:" + id + ":user:pool", payer, pool, share, now,
+				"finish:" + id + ":user:revenue", payer, revenue, int64(charged) - share, now,
+			}},
+			{
+				`UPDATE accounts SET posted = posted - ?, held = held - ? WHERE name = ? AND held >= ? AND posted - held >= ?`,
+				[]any{int64(charged), int64(held), payer, int64(held), int64(charged - held)},
+			},
 			{`INSERT INTO accounts (name, posted) VALUES (?, ?)
 				ON CONFLICT (name) DO UPDATE SET posted = accounts.posted + excluded.posted`, []any{pool, share}},
-			{posting, []any{"finish:" + id + ":user:revenue", payer, revenue, int64(charged) - share, now}},
-			{debit, []any{int64(charged) - share, payer, int64(charged) - share}},
 			{
 				`UPDATE requests SET state = ?, since = ?, result = ?, reason = '', abuse = 0, rate = 0,
 					eval_in = ?, eval_out = ?, eval_est = 0, work_in = ?, work_out = ?, work_est = 0,
@@ -68,8 +68,10 @@ func bareCapture(i int, id string) func(c *bareConn) error {
 				WHERE id = ? AND state = 'running' AND tries = ?`,
 				[]any{string(o.State), now, o.Text, 0, 0, o.Work.In, o.Work.Out, 0, int64(charged), int64(charged), 0, int64(charged), 0, 0, int64(deposit), id, 1},
 			},
-			{turn, []any{r.Thread, "user", r.Text, 15}},
-			{turn, []any{r.Thread, "assistant", o.Text, 20}},
+			{
+				`INSERT INTO turns (thread, role, text, tokens) VALUES (?, ?, ?, ?), (?, ?, ?, ?)`,
+				[]any{r.Thread, "user", r.Text, 15, r.Thread, "assistant", o.Text, 20},
+			},
 			{bareForget, []any{r.Thread, r.Thread, 16}},
 			{
 				`UPDATE standings SET score = ?, scored = ?, completed = completed + 1, refused = ?, paid = paid + ?, last_seen = ? WHERE key = ?`,

@@ -161,6 +161,16 @@ func (tx *Tx) Get(dest any, query string, args ...any) error {
 	return st.GetContext(tx.ctx, dest, args...)
 }
 
+// Row reads one row into what dest points to, one for each column: [Tx.Get] without
+// looking for their names, for what is read with every request. No row: sql.ErrNoRows.
+func (tx *Tx) Row(dest []any, query string, args ...any) error {
+	st, args, err := tx.prepare(query, args)
+	if err != nil {
+		return err
+	}
+	return st.QueryRowContext(tx.ctx, args...).Scan(dest...)
+}
+
 // Select reads all rows into dest, a pointer to a slice. Give every query a
 // LIMIT.
 func (tx *Tx) Select(dest any, query string, args ...any) error {

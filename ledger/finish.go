@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/failpoint"
@@ -34,13 +36,14 @@ func (l *Ledger) Finish(ctx context.Context, lease timmy.Lease, o timmy.Outcome)
 	return reply, nil
 }
 
-// leased reads the request of a lease, if that is still the one that counts.
-func (t *txn) leased(l timmy.Lease) (row, error) {
-	r, ok, err := requestByID(t.Tx, l.Request)
-	if err != nil {
+// leased reads the request of a lease, if that is still the one that counts: what it
+// has before its outcome.
+func (t *txn) leased(l timmy.Lease) (r row, err error) {
+	err = t.readBefore(&r, `SELECT `+beforeOutcome+` FROM requests WHERE id = ?`, l.Request)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return r, err
 	}
-	if !ok || r.State != timmy.StateRunning || r.Tries != l.Token {
+	if err != nil || r.State != timmy.StateRunning || r.Tries != l.Token {
 		return r, timmy.Errorf(timmy.Conflict, "the lease of this request was lost")
 	}
 	return r, nil
@@ -73,7 +76,7 @@ func checkOutcome(r *row, o timmy.Outcome) error {
 // finish books an outcome that was checked. It is also how a request ends that
 // crashed too often.
 func (t *txn) finish(r *row, o timmy.Outcome) error {
-	held, err := t.unhold(r)
+	held, err := t.holds(r)
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,8 @@ func (t *txn) finish(r *row, o timmy.Outcome) error {
 		{held[0].name, held[0].from, fromSession},
 		{held[1].name, held[1].from, o.Cost.Charged - fromSession},
 	}
-	if err := t.charge(r.ID, payers, o.Cost.Absorbed, o.Cost.Dust); err != nil {
+	posted, err := t.capture(r.ID, held, payers, o.Cost.Absorbed, o.Cost.Dust)
+	if err != nil {
 		return err
 	}
 	if err := t.grant(r.Asker, r.HoldDay, o.Cost.Absorbed-r.HoldPool); err != nil {
@@ -94,11 +98,13 @@ func (t *txn) finish(r *row, o timmy.Outcome) error {
 			return err
 		}
 	} else {
-		bal, err := balance(t.Tx, r.Payer)
-		if err != nil {
-			return err
+		if r.Balance = posted[1]; held[1].amount == 0 {
+			bal, err := balance(t.Tx, r.Payer)
+			if err != nil {
+				return err
+			}
+			r.Balance = bal.Posted
 		}
-		r.Balance = bal.Posted
 		if err := t.setOutcome(r, o); err != nil {
 			return err
 		}
@@ -122,10 +128,8 @@ func (t *txn) finishSession(id string, r *row, o timmy.Outcome, charged timmy.Ms
 	return live, err
 }
 
-// unhold releases what a request holds, and says what that was: the session's
-// leg, the user's, the pool's. The row keeps the numbers; whoever moves it on to
-// another state writes that it holds nothing.
-func (t *txn) unhold(r *row) ([3]leg, error) {
+// holds is what a request holds: the session's leg, the user's, the pool's.
+func (t *txn) holds(r *row) ([3]leg, error) {
 	held := [3]leg{
 		{"session", r.Payer, r.HoldSession},
 		{"user", r.Payer, r.HoldUser},
@@ -137,6 +141,16 @@ func (t *txn) unhold(r *row) ([3]leg, error) {
 			return held, err
 		}
 		held[1].from = timmy.UserAccount(keyOf(s.Owner))
+	}
+	return held, nil
+}
+
+// unhold releases what a request holds, and says what that was. The row keeps the
+// numbers; whoever moves it on to another state writes that it holds nothing.
+func (t *txn) unhold(r *row) ([3]leg, error) {
+	held, err := t.holds(r)
+	if err != nil {
+		return held, err
 	}
 	for _, h := range held {
 		if err := t.release(h.from, h.amount); err != nil {

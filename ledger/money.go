@@ -47,9 +47,7 @@ func (t *txn) post(key string, from, to timmy.Account, amount timmy.Msat) error 
 		}
 	}
 	if to.Floored() {
-		_, err := t.Exec(`INSERT INTO accounts (name, posted) VALUES (?, ?)
-			ON CONFLICT (name) DO UPDATE SET posted = accounts.posted + excluded.posted`, to, amount)
-		return err
+		return t.arrive(to, amount)
 	}
 	return nil
 }
@@ -108,41 +106,6 @@ type leg struct {
 	name   string // in the posting's key
 	from   timmy.Account
 	amount timmy.Msat
-}
-
-// charge books the cost of a request: the payers' legs in their order fill dust
-// first, then the pool's share, and the rest is revenue; the pool's leg has no
-// share. Keys are "finish:<request>:<from>:<to>".
-func (t *txn) charge(id string, payers []leg, absorbed, dust timmy.Msat) error {
-	var charged timmy.Msat
-	for _, p := range payers {
-		charged += p.amount
-	}
-	dustPaid := min(dust, charged)
-	share := millionths(charged-dustPaid, t.l.o.PoolShare)
-	goals := []leg{{"dust", timmy.HouseDust, dustPaid}, {"pool", timmy.HousePool, share}, {"revenue", timmy.HouseRevenue, charged - dustPaid - share}}
-	if err := t.fill(id, payers, goals); err != nil {
-		return err
-	}
-	pool := []leg{{"pool", timmy.HousePool, absorbed}}
-	dustLeft := dust - dustPaid
-	return t.fill(id, pool, []leg{{"dust", timmy.HouseDust, dustLeft}, {"revenue", timmy.HouseRevenue, absorbed - dustLeft}})
-}
-
-// fill pours the sources into the goals, in order. Both sums are equal.
-func (t *txn) fill(id string, sources, goals []leg) error {
-	for _, s := range sources {
-		for i := range goals {
-			g := &goals[i]
-			n := min(s.amount, g.amount)
-			if err := t.post("finish:"+id+":"+s.name+":"+g.name, s.from, g.from, n); err != nil {
-				return err
-			}
-			s.amount -= n
-			g.amount -= n
-		}
-	}
-	return nil
 }
 
 // millionths is amount × share / 1,000,000, rounded down, without overflow.

@@ -49,6 +49,20 @@ type row struct {
 	Balance                                timmy.Msat
 }
 
+// readBefore reads a request that has no outcome yet. The query's columns are
+// [beforeOutcome].
+func (t *txn) readBefore(r *row, query string, args ...any) error {
+	return t.Row([]any{
+		&r.Seq, &r.ID, &r.Front, &r.Asker, &r.Who, &r.Payer, &r.Thread, &r.Text, &r.Command, &r.PriceMax, &r.Wait, &r.ReplyTo, &r.At, &r.First,
+		&r.State, &r.Since, &r.Tries, &r.Crashes, &r.Reason, &r.HoldPool, &r.HoldSession, &r.HoldUser, &r.HoldDay,
+	}, query, args...)
+}
+
+// beforeOutcome are the columns of a request that has no outcome yet; the others cost
+// more to read than all of these.
+const beforeOutcome = `seq, id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, first,
+	state, since, tries, crashes, reason, hold_pool, hold_session, hold_user, hold_day`
+
 func (r *row) from() timmy.PubKey { return keyOf(r.Asker) }
 
 // byParcel reports whether the asker is answered by a parcel: those who wait on a

@@ -16,23 +16,16 @@ func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 // standing reads what is remembered of a key; of an unknown one, its key alone.
 func standing(q *db.Tx, k timmy.PubKey) (timmy.Standing, error) {
-	var s struct {
-		Score, Scored, Completed, Refused int64
-		Paid                              timmy.Msat
-		FirstSeen                         int64 `db:"first_seen"`
-		LastSeen                          int64 `db:"last_seen"`
-		Granted                           timmy.Msat
-		Day                               int64
-	}
-	err := q.Get(&s, `SELECT score, scored, completed, refused, paid, first_seen, last_seen, granted, day
-		FROM standings WHERE key = ?`, k.String())
+	s := timmy.Standing{Key: k}
+	var scored, first, last, paid, granted int64
+	err := q.Row([]any{&s.Score, &scored, &s.Completed, &s.Refused, &paid, &first, &last, &granted, &s.Day},
+		`SELECT score, scored, completed, refused, paid, first_seen, last_seen, granted, day FROM standings WHERE key = ?`, k.String())
 	if errors.Is(err, sql.ErrNoRows) {
-		return timmy.Standing{Key: k}, nil
+		return s, nil
 	}
-	return timmy.Standing{
-		Key: k, Score: s.Score, Scored: when(s.Scored), Completed: s.Completed, Refused: s.Refused, Paid: s.Paid,
-		FirstSeen: when(s.FirstSeen), LastSeen: when(s.LastSeen), Granted: s.Granted, Day: s.Day,
-	}, err
+	s.Scored, s.FirstSeen, s.LastSeen = when(scored), when(first), when(last)
+	s.Paid, s.Granted = timmy.Msat(paid), timmy.Msat(granted)
+	return s, err
 }
 
 // Standing reads what is remembered of a key. FirstSeen is zero if it was never

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/failpoint"
 )
@@ -57,7 +59,7 @@ type started struct {
 // nextQueued is the oldest command, or else the oldest request of those who have a
 // place. Suspects run one at a time: of those that died together, only one is to
 // blame.
-const nextQueued = `SELECT * FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
+const nextQueued = `SELECT ` + beforeOutcome + ` FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
 		SELECT who FROM requests WHERE state = 'running' AND command = 0 GROUP BY who HAVING COUNT(*) >= ?))
 	AND (crashes < ? OR (? = 1 AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.state = 'running' AND r.crashes >= ?)))
 	ORDER BY command DESC, seq LIMIT 1`
@@ -78,22 +80,22 @@ func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, er
 	if !t.oneProcess() {
 		query += ` FOR UPDATE SKIP LOCKED`
 	}
-	err := t.Get(&r, query, maxRunning, suspect, bit(t.isCalm()), suspect)
+	err := t.readBefore(&r, query, maxRunning, suspect, bit(t.isCalm()), suspect)
 	if errors.Is(err, sql.ErrNoRows) {
 		return started{}, nil
 	}
 	if err != nil {
 		return started{}, err
 	}
-	bal, refusal, err := t.admit(r.Payer)
+	f, refusal, err := t.admit(r.Payer)
 	if err != nil {
 		return started{}, err
 	}
-	return t.start(&r, bal, refusal, quote)
+	return t.start(&r, f, refusal, quote)
 }
 
 func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
-	bal, refusal, err := t.admit(req.Payer)
+	f, refusal, err := t.admit(req.Payer)
 	if err != nil {
 		return started{}, err
 	}
@@ -111,7 +113,7 @@ func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, er
 			return started{}, err
 		}
 	}
-	s, err := t.start(&r, bal, refusal, quote)
+	s, err := t.start(&r, f, refusal, quote)
 	if err != nil {
 		return s, err
 	}
@@ -121,27 +123,35 @@ func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, er
 	return s, nil
 }
 
+// funds are what a request may draw on.
+type funds struct{ payer, pool timmy.Balance }
+
 // admit says whether a payer may start requests now, and what it may draw. A session
 // must be active; a due one is expired, and one that has too little is paused, here.
-func (t *txn) admit(payer timmy.Account) (bal timmy.Balance, refusal, err error) {
+func (t *txn) admit(payer timmy.Account) (f funds, refusal, err error) {
 	id, ok := payer.Session()
 	if !ok {
-		bal, err = balance(t.Tx, payer)
-		return bal, nil, err
+		f, err = t.funds(payer)
+		return f, nil, err
 	}
 	s, ok, err := t.session(id)
 	if err != nil {
-		return bal, nil, err
+		return f, nil, err
 	}
 	if !ok {
-		return bal, timmy.Errorf(timmy.NotFound, "Session not found"), nil
+		return f, timmy.Errorf(timmy.NotFound, "Session not found"), nil
 	}
 	if err := t.expireIfDue(&s); err != nil {
-		return bal, nil, err
+		return f, nil, err
 	}
-	if bal, err = t.settle(&s); err != nil {
-		return bal, nil, err
+	bal, err := t.settle(&s)
+	if err != nil {
+		return f, nil, err
 	}
+	if f, err = t.funds(timmy.HousePool); err != nil {
+		return f, nil, err
+	}
+	f.payer = bal
 	switch {
 	case s.State == timmy.SessionExpired:
 		refusal = timmy.Errorf(timmy.Expired, "Session has expired")
@@ -150,14 +160,33 @@ func (t *txn) admit(payer timmy.Account) (bal timmy.Balance, refusal, err error)
 	case s.State == timmy.SessionPaused, bal.Available() < t.l.o.MinBalance:
 		refusal = timmy.Errorf(timmy.Unpaid, "Insufficient balance")
 	}
-	return bal, refusal, nil
+	return f, refusal, nil
+}
+
+// funds reads a payer's account and the free pool.
+func (t *txn) funds(payer timmy.Account) (f funds, err error) {
+	err = t.Each(func(rows *sqlx.Rows) error {
+		var name timmy.Account
+		var b timmy.Balance
+		if err := rows.Scan(&name, &b.Posted, &b.Held); err != nil {
+			return err
+		}
+		if name == payer {
+			f.payer = b
+		}
+		if name == timmy.HousePool {
+			f.pool = b
+		}
+		return nil
+	}, `SELECT name, posted, held FROM accounts WHERE name IN (?, ?)`, payer, timmy.HousePool)
+	return f, err
 }
 
 // start claims r and reserves, or deals with the refusal.
-func (t *txn) start(r *row, bal timmy.Balance, refusal error, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+func (t *txn) start(r *row, f funds, refusal error, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	r.State, r.Since, r.Tries = timmy.StateRunning, ms(t.now), r.Tries+1
 	r.LeaseUntil = t.lease()
-	job, err := t.job(r, bal)
+	job, err := t.job(r, f)
 	if err != nil {
 		return started{}, err
 	}
@@ -209,7 +238,7 @@ func (t *txn) note(r *row, refusal error) error {
 }
 
 // job gathers what pricing needs.
-func (t *txn) job(r *row, payer timmy.Balance) (j timmy.Job, err error) {
+func (t *txn) job(r *row, f funds) (j timmy.Job, err error) {
 	j = timmy.Job{
 		Request: r.request(), Tries: int(r.Tries),
 		Lease: timmy.Lease{Request: timmy.RequestID(r.ID), Token: r.Tries, Until: when(r.LeaseUntil)},
@@ -225,9 +254,8 @@ func (t *txn) job(r *row, payer timmy.Balance) (j timmy.Job, err error) {
 			j.Standing.Day, j.Standing.Granted = today, 0
 		}
 	}
-	pool, err := balance(t.Tx, timmy.HousePool)
-	j.PayerMax, j.PoolMax = payer.Available(), pool.Available()
-	return j, err
+	j.PayerMax, j.PoolMax = f.payer.Available(), f.pool.Available()
+	return j, nil
 }
 
 // hold reserves a job's quote: the session's leg first, the rest on its owner. What

@@ -42,14 +42,12 @@ func history(q *db.Tx, thread string) ([]timmy.Turn, error) {
 
 // addTurns appends a question and its answer, and drops what no window shows.
 func (t *txn) addTurns(thread, question, answer string) error {
-	for _, turn := range []timmy.Turn{{Role: timmy.RoleUser, Text: question}, {Role: timmy.RoleAssistant, Text: answer}} {
-		_, err := t.Exec(`INSERT INTO turns (thread, role, text, tokens) VALUES (?, ?, ?, ?)`,
-			thread, turn.Role, turn.Text, timmy.Tokens(turn.Text))
-		if err != nil {
-			return err
-		}
+	_, err := t.Exec(`INSERT INTO turns (thread, role, text, tokens) VALUES (?, ?, ?, ?), (?, ?, ?, ?)`,
+		thread, timmy.RoleUser, question, timmy.Tokens(question), thread, timmy.RoleAssistant, answer, timmy.Tokens(answer))
+	if err != nil {
+		return err
 	}
-	_, err := t.Exec(`DELETE FROM turns WHERE thread = ? AND seq <=
+	_, err = t.Exec(`DELETE FROM turns WHERE thread = ? AND seq <=
 		(SELECT seq FROM turns WHERE thread = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`, thread, thread, keptTurns)
 	return err
 }
