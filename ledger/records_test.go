@@ -157,8 +157,14 @@ func TestTheQueueIsFair(t *testing.T) {
 	if j := f.start(quote(0, 0)); j.ID != "a2" {
 		t.Errorf("next: %s", j.ID)
 	}
+	again := dm("c2", key(1))
+	again.Command = true
+	f.accept(again)
 	if n, err := f.Cancel(t.Context(), key(1), "x"); err != nil || n != 1 {
 		t.Errorf("cancelled %d, %v", n, err)
+	}
+	if j := f.start(quote(0, 0)); j.ID != "c2" {
+		t.Errorf("after it: %s", j.ID)
 	}
 	rs, err := f.Requests(t.Context(), key(1), 10)
 	f.ok(err)

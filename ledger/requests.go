@@ -235,8 +235,9 @@ func (l *Ledger) Requests(ctx context.Context, k timmy.PubKey, limit int) (rs []
 	return rs, err
 }
 
-// Cancel finishes as failed ("stopped") what a key has queued or parked, except
-// the request keep, and says how many that were.
+// Cancel finishes as failed ("stopped") the questions that a key has queued or parked,
+// except the request keep, and says how many that were. A command is no question: it
+// is answered.
 func (l *Ledger) Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestID) (n int, err error) {
 	if k.IsZero() {
 		return 0, nil
@@ -244,7 +245,7 @@ func (l *Ledger) Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestI
 	err = l.write(ctx, failpoint.LedgerCancel, func(t *txn) error {
 		n = 0
 		var rows []row
-		err := t.Select(&rows, `SELECT * FROM requests WHERE asker = ? AND asker <> '' AND id <> ?
+		err := t.Select(&rows, `SELECT * FROM requests WHERE asker = ? AND asker <> '' AND id <> ? AND command = 0
 			AND (state = 'queued' OR state = 'parked') ORDER BY seq LIMIT ?`, k.String(), keep, maxSweep)
 		if err != nil {
 			return err

@@ -41,7 +41,7 @@ const about = "an AI you pay per question in sats."
 func (t TextConfig) Reply(r timmy.Reply, scheme nip.Scheme, now time.Time) string {
 	blocks := t.hello(r, scheme)
 	switch o := r.Outcome; {
-	case r.Command:
+	case r.Command && o.Text != "": // one that failed has none
 		blocks = append(blocks, o.Text)
 	case o.State == timmy.StateParked:
 		blocks = append(blocks, t.ask(r, now)...)

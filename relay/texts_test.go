@@ -86,3 +86,12 @@ func TestTexts(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Excludes a command that failed, three towers having died of it, and of which nobody is
+// told anything.
+func TestACommandThatFailedIsAnswered(t *testing.T) {
+	r := timmy.Reply{Request: "abcdef", Command: true, Outcome: timmy.Outcome{State: timmy.StateFailed, Reason: "this request could not be answered"}}
+	if got := (TextConfig{}).Reply(r, nip.NIP17, time.Now()); !strings.Contains(got, "could not be answered") {
+		t.Errorf("told %q", got)
+	}
+}

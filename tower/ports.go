@@ -62,8 +62,8 @@ type Records interface {
 	// Forget deletes the turns of a thread and, if prompts is set, the texts and
 	// answers of its finished requests; books stay. It says how many rows went.
 	Forget(ctx context.Context, thread string, prompts bool) (int, error)
-	// Cancel finishes as failed ("stopped") what a key has queued or parked,
-	// except the request keep.
+	// Cancel finishes as failed ("stopped") the questions that a key has queued or
+	// parked, except the request keep.
 	Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestID) (int, error)
 	// ClaimCode is a key's claim code, always the same.
 	ClaimCode(ctx context.Context, k timmy.PubKey) (timmy.ClaimCode, error)
