@@ -104,6 +104,7 @@ type payCredential struct {
 // the payment was really made is the book's to say.
 type payer struct {
 	challenge payChallenge
+	asked     timmy.Hash // the payment that the challenge asked for
 	action    string     // of a session; "" of a charge
 	paid      timmy.Hash // the payment whose preimage was shown
 	account   timmy.Hash // the payment that opened the account
@@ -147,7 +148,7 @@ func (a *API) payer(h http.Header) (p payer, problem string) {
 		return p, badChallenge
 	}
 	shown := c.Payload.Preimage
-	p.account, p.give = asked, c.Payload.Return
+	p.asked, p.account, p.give = asked, asked, c.Payload.Return
 	if c.Challenge.Intent == intentSession {
 		p.action = c.Payload.Action
 		if p.action == actionTopUp {
@@ -164,16 +165,16 @@ func (a *API) payer(h http.Header) (p payer, problem string) {
 		return p, badCredential
 	}
 	p.paid = sha256.Sum256(preimage)
-	return p, p.check(asked)
+	return p, p.check()
 }
 
 // check holds the preimage against what it has to open.
-func (p payer) check(asked timmy.Hash) (problem string) {
+func (p payer) check() (problem string) {
 	want, charge := p.account, p.challenge.Intent == intentCharge
 	switch {
 	case charge, p.action == actionBearer, p.action == actionClose, p.action == actionOpen && p.give != "":
 	case p.action == actionTopUp:
-		want = asked
+		want = p.asked
 	default:
 		return badCredential
 	}

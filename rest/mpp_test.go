@@ -271,9 +271,31 @@ func TestASessionIsOpenedUsedToppedUpAndClosed(t *testing.T) {
 		}
 	}
 	d.problem(d.ask(402, bearer), sessionClosed)
-	other := offered(t, d.ask(402))[intentSession]
-	proof["sessionId"] = session
-	d.problem(d.call("POST", "/ask", "", payment(t, other, proof)), sessionClosed)
+	renewed := offered(t, short)[intentSession] // a challenge of the same session is as good
+	d.problem(d.call("POST", "/ask", "", payment(t, renewed, proof)), sessionClosed)
+}
+
+// TestAPreimageAloneOpensNothing: whoever forwarded the payment has it, or paid a
+// session's top-up for somebody else. The challenge must be one that asked for money for
+// the same session: strangers are shown none.
+func TestAPreimageAloneOpensNothing(t *testing.T) {
+	d, f := mppDoor(t)
+	_, session, _ := d.opened(d.ask(402))
+	id, auth := d.funded("500")
+	g := d.want(d.call("POST", "/sessions/"+id+"/topup", `{"amount_sats":100}`, auth), 200, "")
+	friend := g.str("topup", "paymentHash")
+	d.pay(t, friend)
+	ran, stranger := d.runs, offered(t, d.ask(402))[intentSession]
+	for _, h := range []string{session, friend} {
+		for _, action := range []string{actionBearer, actionClose} {
+			proof := map[string]string{"action": action, "sessionId": h, "preimage": d.preimage(h)}
+			d.problem(d.ask(402, payment(t, stranger, proof)), badChallenge)
+			d.want(d.call("GET", "/ask/"+id, "", payment(t, stranger, proof)), 401, msgL402)
+		}
+	}
+	if d.runs != ran || len(f.made) != 0 {
+		t.Errorf("%d ran, %d were refunded", d.runs-ran, len(f.made))
+	}
 }
 
 // TestHowACloseEnds without a refund: nothing to give, the day's maximum, no way to the

@@ -101,14 +101,20 @@ func (a *API) sessionOf(c *call, p payer) (s timmy.Session, problem string, bad 
 	if s, problem, bad = a.accountOf(c, p.account); problem != "" || bad != nil {
 		return s, problem, bad
 	}
-	if s.Owner.IsZero() {
-		return s, "", nil
+	// A preimage is no secret: who forwarded the payment has it, and who paid a top-up
+	// for somebody else. The challenge was shown to the session's holder alone.
+	if p.asked != p.account {
+		status, err := a.payment(c.Context(), p.asked)
+		if id, _ := status.Account.Session(); err != nil || id != s.ID {
+			return s, badChallenge, nil
+		}
 	}
-	// The payer's wallet knows the preimage, and so does whoever runs it: a session
-	// that is bound to a key needs that key's token besides.
-	if k, ok := a.owner(c.Header, nil); !ok || k != s.Owner {
+	// Whoever runs the payer's wallet may know both: a session that is bound to a key
+	// needs that key's token besides.
+	if k, ok := a.owner(c.Header, nil); !s.Owner.IsZero() && (!ok || k != s.Owner) {
 		return s, "", no(http.StatusUnauthorized, msgToken)
 	}
+	a.used(c, s)
 	return s, "", nil
 }
 
@@ -119,11 +125,13 @@ func (a *API) accountOf(c *call, h timmy.Hash) (s timmy.Session, problem string,
 		return s, noSuchSession, nil
 	}
 	if err == nil && !status.Settled {
-		var late *answer
-		if status, late = a.settled(c, token{use: useL402, hash: h}); late != nil {
-			if a.cfg.Now().After(status.Expires) {
-				return s, lateChallenge, nil
-			}
+		seen, late := a.settled(c, token{use: useL402, hash: h})
+		switch {
+		case late == nil:
+			status = seen
+		case a.cfg.Now().After(status.Expires):
+			return s, lateChallenge, nil
+		default:
 			return s, "", late
 		}
 	}
@@ -135,9 +143,7 @@ func (a *API) accountOf(c *call, h timmy.Hash) (s timmy.Session, problem string,
 	if !ok {
 		return s, noSuchSession, nil
 	}
-	if s, bad = a.session(c, id, msgFailed); bad == nil {
-		a.used(c, s)
-	}
+	s, bad = a.session(c, id, msgFailed)
 	return s, "", bad
 }
 

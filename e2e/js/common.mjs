@@ -124,6 +124,17 @@ export async function pay(bolt11) {
   })
 }
 
+// preimageOf pays, and finds the preimage at LUD-21, as a payer's wallet would have it.
+export async function preimageOf(bolt11) {
+  await pay(bolt11)
+  const hash = read(bolt11).find((s) => s.name === 'payment_hash').value
+  const paid = await until(async () => {
+    const v = await fetch(`${env.http}/lnurlp/verify/${hash}`).then((r) => r.json())
+    return v.settled && v
+  }, 'the preimage')
+  return paid.preimage
+}
+
 export async function api(method, path, body, headers = {}) {
   const res = await fetch(env.http + path, {
     method,

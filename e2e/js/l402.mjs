@@ -5,20 +5,13 @@ import assert from 'node:assert/strict'
 import { fetch402 } from '@getalby/lightning-tools/402'
 import { fetchWithL402, parseL402 } from '@getalby/lightning-tools/402/l402'
 import { Invoice } from '@getalby/lightning-tools/bolt11'
-import { api, env, pay, restart, run, until } from './common.mjs'
+import { api, env, preimageOf, restart, run } from './common.mjs'
 
-// wallet pays as people do, with the command, and finds the preimage at LUD-21.
 const wallet = {
   payments: 0,
   async payInvoice({ invoice }) {
     this.payments++
-    await pay(invoice)
-    const { paymentHash } = new Invoice({ pr: invoice })
-    const paid = await until(async () => {
-      const v = await fetch(`${env.http}/lnurlp/verify/${paymentHash}`).then((r) => r.json())
-      return v.settled && v
-    }, 'the preimage')
-    return { preimage: paid.preimage }
+    return { preimage: await preimageOf(invoice) }
   },
 }
 

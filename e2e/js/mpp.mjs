@@ -5,24 +5,13 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { fetch402, fetchWithMpp } from '@getalby/lightning-tools/402'
 import { Invoice } from '@getalby/lightning-tools/bolt11'
-import { env, pay, restart, run, until } from './common.mjs'
+import { env, preimageOf, restart, run, until } from './common.mjs'
 
 const url = `${env.http}/ask`
 let payments = 0
 
-// preimageOf pays as people do, with the command, and finds the preimage at LUD-21.
-async function preimageOf(invoice) {
-  payments++
-  await pay(invoice)
-  const { paymentHash } = new Invoice({ pr: invoice })
-  const paid = await until(async () => {
-    const v = await fetch(`${env.http}/lnurlp/verify/${paymentHash}`).then((r) => r.json())
-    return v.settled && v
-  }, 'the preimage')
-  return paid.preimage
-}
-
-const wallet = { payInvoice: async ({ invoice }) => ({ preimage: await preimageOf(invoice) }) }
+const paid = (invoice) => (payments++, preimageOf(invoice))
+const wallet = { payInvoice: async ({ invoice }) => ({ preimage: await paid(invoice) }) }
 
 const ask = (text, headers) => ({
   method: 'POST',
@@ -69,7 +58,7 @@ run(async () => {
 
   const opening = sessionIn(await fetch(url, ask('hi')))
   assert.equal(new Invoice({ pr: opening.depositInvoice }).satoshi, Number(opening.depositAmount))
-  const preimage = await preimageOf(opening.depositInvoice)
+  const preimage = await paid(opening.depositInvoice)
   const sessionId = opening.paymentHash
   assert.equal(createHash('sha256').update(Buffer.from(preimage, 'hex')).digest('hex'), sessionId)
   const bare = credential(opening.challenge, { action: 'open', preimage })
@@ -90,7 +79,7 @@ run(async () => {
   assert.deepEqual(await kept.json(), second)
 
   const more = sessionIn(await fetch(url, ask('hi')))
-  const topUpPreimage = await preimageOf(more.depositInvoice)
+  const topUpPreimage = await paid(more.depositInvoice)
   const topUp = { method: 'POST', headers: credential(more.challenge, { action: 'topUp', sessionId, topUpPreimage }) }
   for (let i = 0; i < 2; i++) assert.deepEqual(await (await fetch(url, topUp)).json(), { status: 'ok' })
   const third = await (await fetch(url, ask('What is 3*5?', bearer))).json()
