@@ -41,7 +41,7 @@ func (c *bareConn) exec(query string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	if n, err := res.RowsAffected(); err != nil || (n == 0 && query != bareForget) {
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return fmt.Errorf("%.60q changed nothing: %w", query, err)
 	}
 	return nil
@@ -89,6 +89,11 @@ func (s *store) openBare(place string, group bool) (*bare, error) {
 		conn, err := h.Conn(context.Background())
 		if err != nil {
 			return nil, errors.Join(err, h.Close())
+		}
+		if s.dialect == db.SQLite {
+			if _, err := conn.ExecContext(context.Background(), "PRAGMA wal_autocheckpoint=4000"); err != nil { // the ledger's
+				return nil, errors.Join(err, h.Close())
+			}
 		}
 		b.conns <- &bareConn{conn: conn, bind: bind, stmts: map[string]*sql.Stmt{}}
 	}

@@ -86,6 +86,9 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", c.path, err)
 	}
+	if _, err := ask(conn, "PRAGMA wal_autocheckpoint="+strconv.Itoa(checkpointPages)); err != nil {
+		return nil, errors.Join(fmt.Errorf("database %s: %w", c.path, err), conn.Close())
+	}
 	if err := c.assert(conn); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", c.path, err), conn.Close())
 	}
