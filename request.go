@@ -85,12 +85,15 @@ type Lease struct {
 type Job struct {
 	Request
 	Lease    Lease
-	History  []Turn   // the last turns of the thread, oldest first
-	Standing Standing // of From; zero for nobody
-	PayerMax Msat     // what the payer has available, a bound session's draw on its owner included
-	PoolMax  Msat     // what the free pool has available
-	Hold     Quote    // what was reserved; set by Start
-	Tries    int      // how often it was claimed, this time included
+	History  []Turn    // the last turns of the thread, oldest first
+	After    RequestID // whose answer is the last of them; empty: there was none
+	Standing Standing  // of From; zero for nobody
+	Posted   Msat      // what the payer's own account had
+	PayerMax Msat      // what the payer has available, a bound session's draw on its owner included
+	PoolMax  Msat      // what the free pool has available
+	Hold     Quote     // what was reserved; set by Start
+	Tries    int       // how often it was claimed, this time included
+	First    bool      // the first request of its key
 }
 
 // Quote is the most a request may cost, and who reserves it.

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/timmy-tower/timmy"
 )
 
-// bareForget drops what no window of a conversation shows; it may change nothing.
-const bareForget = `DELETE FROM turns WHERE thread = ? AND seq <=
-	(SELECT seq FROM turns WHERE thread = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`
+// bareTurns is a conversation of eight turns, as the ledger keeps them.
+func bareTurns(r timmy.Request, o timmy.Outcome) string {
+	return strings.Repeat(fmt.Sprintf("user %d\n%s\nassistant %d\n%s\n", len(r.Text), r.Text, len(o.Text), o.Text), 4)
+}
 
 // bareReserve writes what the ledger writes when it accepts and starts a question.
 func bareReserve(i int, id string) func(c *bareConn) error {
@@ -42,6 +45,7 @@ func bareReserve(i int, id string) func(c *bareConn) error {
 
 // bareCapture writes what the ledger writes when it finishes it.
 func bareCapture(i int, id string) func(c *bareConn) error {
+	turns := bareTurns(question(i, id), answer())
 	return func(c *bareConn) error {
 		r, o, now := question(i, id), answer(), time.Now().UnixMilli()
 		payer, pool, revenue := string(r.Payer), string(timmy.HousePool), string(timmy.HouseRevenue)
@@ -69,10 +73,10 @@ func bareCapture(i int, id string) func(c *bareConn) error {
 				[]any{string(o.State), now, o.Text, 0, 0, o.Work.In, o.Work.Out, 0, int64(charged), int64(charged), 0, int64(charged), 0, 0, int64(deposit), id, 1},
 			},
 			{
-				`INSERT INTO turns (thread, role, text, tokens) VALUES (?, ?, ?, ?), (?, ?, ?, ?)`,
-				[]any{r.Thread, "user", r.Text, 15, r.Thread, "assistant", o.Text, 20},
+				`INSERT INTO conversations (thread, last, turns) VALUES (?, ?, ?)
+					ON CONFLICT (thread) DO UPDATE SET last = excluded.last, turns = excluded.turns`,
+				[]any{r.Thread, id, turns},
 			},
-			{bareForget, []any{r.Thread, r.Thread, 16}},
 			{
 				`UPDATE standings SET score = ?, scored = ?, completed = completed + 1, refused = ?, paid = paid + ?, last_seen = ? WHERE key = ?`,
 				[]any{1000, now, 0, int64(charged), now, r.From.String()},

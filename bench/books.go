@@ -154,6 +154,6 @@ func (b *books) request(i int, id string) error {
 	if !ok {
 		return fmt.Errorf("request %s was not started", id)
 	}
-	_, err = b.Finish(ctx, j.Lease, answer())
+	_, err = b.Finish(ctx, j, answer())
 	return err
 }

@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"database/sql"
-	"errors"
 	"strings"
 
 	"github.com/timmy-tower/timmy"
@@ -53,35 +51,43 @@ func fill(list []entry, id string, sources, goals []leg) []entry {
 // capture books the cost of a request out of what it held, and releases the rest: what
 // [txn.release] and [txn.post] would do one by one, in a statement for all postings and
 // one for each account. The guard of an account is in its write; that the cost is not
-// above the hold was checked. It says what each leg's account has then; of a leg that
-// held nothing, 0.
-func (t *txn) capture(id string, held [3]leg, payers []leg, absorbed, dust timmy.Msat) (posted [3]timmy.Msat, err error) {
+// above the hold was checked. It says whether the user's leg was taken from an account
+// that had what was expected, so that it need not be read.
+func (t *txn) capture(id string, held [3]leg, payers []leg, absorbed, dust, expected timmy.Msat) (had bool, err error) {
 	list := charges(id, payers, absorbed, dust, t.l.o.PoolShare)
 	if err := t.enter(list); err != nil {
-		return posted, err
+		return false, err
 	}
 	for i, out := range []timmy.Msat{payers[0].amount, payers[1].amount, absorbed} {
 		h := held[i]
 		if h.amount == 0 {
 			continue
 		}
-		err := t.Get(&posted[i], `UPDATE accounts SET posted = posted - ?, held = held - ?
-			WHERE name = ? AND held >= ? AND posted - held >= ? RETURNING posted`, out, h.amount, h.from, h.amount, out-h.amount)
-		if errors.Is(err, sql.ErrNoRows) {
-			err = bug("capturing %d of %d that %s held", out, h.amount, h.from)
+		n := int64(0)
+		if i == 1 {
+			n, err = t.Exec(`UPDATE accounts SET posted = posted - ?, held = held - ?
+				WHERE name = ? AND held >= ? AND posted - held >= ? AND posted = ?`, out, h.amount, h.from, h.amount, out-h.amount, expected)
+			had = n == 1
+		}
+		if err == nil && n == 0 {
+			n, err = t.Exec(`UPDATE accounts SET posted = posted - ?, held = held - ?
+				WHERE name = ? AND held >= ? AND posted - held >= ?`, out, h.amount, h.from, h.amount, out-h.amount)
 		}
 		if err != nil {
-			return posted, err
+			return false, err
+		}
+		if n != 1 {
+			return false, bug("capturing %d of %d that %s held", out, h.amount, h.from)
 		}
 	}
 	for _, e := range list {
 		if e.to.Floored() {
 			if err := t.arrive(e.to, e.amount); err != nil {
-				return posted, err
+				return false, err
 			}
 		}
 	}
-	return posted, nil
+	return had, nil
 }
 
 // enter writes postings, which all are new. Their accounts are the caller's to move.

@@ -30,7 +30,7 @@ func TestAChargeIsBookedWholeOrNotAtAll(t *testing.T) {
 			}
 			o := complete(200*sat, 0)
 			o.Cost.Dust = 400
-			_, err := f.Finish(ctx, j.Lease, o)
+			_, err := f.Finish(ctx, j, o)
 			if timmy.CodeOf(err) != c.want {
 				t.Errorf("finish: %v", err)
 			}

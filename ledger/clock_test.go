@@ -15,7 +15,7 @@ func TestAClockThatJumpsHoldsUpNoAnswer(t *testing.T) {
 	for _, id := range []string{"tried", "fresh"} {
 		f.accept(dm(id, key(7)))
 		f.clock.add(time.Hour)
-		_, err := f.Finish(ctx, f.start(quote(0, 0)).Lease, complete(0, 0))
+		_, err := f.Finish(ctx, f.start(quote(0, 0)), complete(0, 0))
 		f.ok(err)
 		f.clock.add(-time.Hour)
 	}
@@ -55,15 +55,15 @@ func TestAClockThatJumpsMovesNoMoney(t *testing.T) {
 		t.Fatalf("a lease that ran out by the jump: %d, %v", n, err)
 	}
 	f.clock.add(-time.Hour)
-	_, err := f.Finish(ctx, old.Lease, complete(50*sat, 0))
+	_, err := f.Finish(ctx, old, complete(50*sat, 0))
 	f.is(err, timmy.Conflict)
 	f.posted(payer, 1000*sat)
 
 	again := f.start(quote(100*sat, 0))
 	f.clock.add(-time.Hour)
-	_, err = f.Finish(ctx, again.Lease, complete(50*sat, 0))
+	_, err = f.Finish(ctx, again, complete(50*sat, 0))
 	f.ok(err)
-	_, err = f.Finish(ctx, again.Lease, complete(50*sat, 0))
+	_, err = f.Finish(ctx, again, complete(50*sat, 0))
 	f.is(err, timmy.Conflict)
 	f.posted(payer, 950*sat)
 

@@ -240,7 +240,7 @@ func TestAParkedRequestRunsWhenPaid(t *testing.T) {
 	if ps := f.due(); len(ps) != 1 || ps[0].Reply.Invoice == nil {
 		t.Fatalf("parcels: %+v", ps)
 	}
-	_, err = f.Finish(ctx, j.Lease, complete(0, 0))
+	_, err = f.Finish(ctx, j, complete(0, 0))
 	f.is(err, timmy.Conflict)
 
 	// A credit that is too little, from elsewhere, does not wake it; the invoice does.
@@ -254,7 +254,7 @@ func TestAParkedRequestRunsWhenPaid(t *testing.T) {
 		t.Fatalf("notice: %+v", ps[len(ps)-1])
 	}
 	j = f.start(quote(30*sat, 0))
-	_, err = f.Finish(ctx, j.Lease, complete(30*sat, 0))
+	_, err = f.Finish(ctx, j, complete(30*sat, 0))
 	f.ok(err)
 	f.posted(j.Payer, 80*sat)
 

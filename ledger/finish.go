@@ -9,20 +9,20 @@ import (
 	"github.com/timmy-tower/timmy/failpoint"
 )
 
-// Finish posts the cost of a request, releases the rest of its hold, and writes
-// the turns, the standing, the reply and the parcel: one transaction. Conflict: the
-// lease was lost and nothing happened. An outcome whose sums are wrong, or that
-// costs more than was reserved, is Internal and nothing happened either.
-func (l *Ledger) Finish(ctx context.Context, lease timmy.Lease, o timmy.Outcome) (reply timmy.Reply, err error) {
+// Finish posts the cost of a job, releases the rest of its hold, and writes the
+// turns, the standing, the reply and the parcel: one transaction. The job is as Start
+// gave it. Conflict: its lease was lost and nothing happened. An outcome whose sums are
+// wrong, or that costs more than was reserved, is Internal and nothing happened either.
+func (l *Ledger) Finish(ctx context.Context, j timmy.Job, o timmy.Outcome) (reply timmy.Reply, err error) {
 	err = l.write(ctx, failpoint.LedgerFinish, func(t *txn) error {
-		r, err := t.leased(lease)
+		r, err := t.running(j)
 		if err != nil {
 			return err
 		}
 		if err := checkOutcome(&r, o); err != nil {
 			return err
 		}
-		if err := t.finish(&r, o); err != nil {
+		if err := t.finish(&r, j, o); err != nil {
 			return err
 		}
 		reply, err = r.reply(t.Tx)
@@ -36,6 +36,18 @@ func (l *Ledger) Finish(ctx context.Context, lease timmy.Lease, o timmy.Outcome)
 	return reply, nil
 }
 
+// running is the row of a job. A session's is read, for it shares its hold with its
+// owner; another's is as Start left it, or else [txn.setOutcome] finds that it is not.
+func (t *txn) running(j timmy.Job) (row, error) {
+	if _, ok := j.Payer.Session(); ok {
+		return t.leased(j.Lease)
+	}
+	r := t.queuedRow(j.Request)
+	r.State, r.First, r.Tries = timmy.StateRunning, j.First, j.Lease.Token
+	r.HoldUser, r.HoldPool, r.HoldDay = j.Hold.Payer, j.Hold.Pool, j.Standing.Day
+	return r, nil
+}
+
 // leased reads the request of a lease, if that is still the one that counts: what it
 // has before its outcome.
 func (t *txn) leased(l timmy.Lease) (r row, err error) {
@@ -44,10 +56,13 @@ func (t *txn) leased(l timmy.Lease) (r row, err error) {
 		return r, err
 	}
 	if err != nil || r.State != timmy.StateRunning || r.Tries != l.Token {
-		return r, timmy.Errorf(timmy.Conflict, "the lease of this request was lost")
+		return r, errLost
 	}
 	return r, nil
 }
+
+// errLost: somebody else has the request now, or had it.
+var errLost = timmy.Errorf(timmy.Conflict, "the lease of this request was lost")
 
 // checkOutcome refuses sums that are wrong: a mistake upstream must not become a
 // wrong entry in the books.
@@ -73,9 +88,9 @@ func checkOutcome(r *row, o timmy.Outcome) error {
 	return nil
 }
 
-// finish books an outcome that was checked. It is also how a request ends that
-// crashed too often.
-func (t *txn) finish(r *row, o timmy.Outcome) error {
+// finish books an outcome that was checked. Of the job only what was read at its start
+// is looked at. It is also how a request ends that crashed too often.
+func (t *txn) finish(r *row, j timmy.Job, o timmy.Outcome) error {
 	held, err := t.holds(r)
 	if err != nil {
 		return err
@@ -85,7 +100,11 @@ func (t *txn) finish(r *row, o timmy.Outcome) error {
 		{held[0].name, held[0].from, fromSession},
 		{held[1].name, held[1].from, o.Cost.Charged - fromSession},
 	}
-	posted, err := t.capture(r.ID, held, payers, o.Cost.Absorbed, o.Cost.Dust)
+	r.Balance = j.Posted - payers[1].amount
+	if err := t.setOutcome(r, o); err != nil {
+		return err
+	}
+	had, err := t.capture(r.ID, held, payers, o.Cost.Absorbed, o.Cost.Dust, j.Posted)
 	if err != nil {
 		return err
 	}
@@ -94,22 +113,15 @@ func (t *txn) finish(r *row, o timmy.Outcome) error {
 	}
 	live := true
 	if id, ok := r.Payer.Session(); ok {
-		if live, err = t.finishSession(id, r, o, payers[1].amount); err != nil {
+		if live, err = t.finishSession(id, r, payers[1].amount); err != nil {
 			return err
 		}
-	} else {
-		if r.Balance = posted[1]; held[1].amount == 0 {
-			bal, err := balance(t.Tx, r.Payer)
-			if err != nil {
-				return err
-			}
-			r.Balance = bal.Posted
-		}
-		if err := t.setOutcome(r, o); err != nil {
+	} else if !had {
+		if err := t.setBalance(r); err != nil {
 			return err
 		}
 	}
-	if err := t.remember(r, o, live); err != nil {
+	if err := t.remember(r, j, o, live); err != nil {
 		return err
 	}
 	return t.answer(r)
@@ -117,15 +129,23 @@ func (t *txn) finish(r *row, o timmy.Outcome) error {
 
 // finishSession is the end of a session's request. What the session has left is known
 // only when the request runs no more, so that it is written second.
-func (t *txn) finishSession(id string, r *row, o timmy.Outcome, charged timmy.Msat) (live bool, err error) {
-	if err := t.setOutcome(r, o); err != nil {
-		return false, err
-	}
+func (t *txn) finishSession(id string, r *row, charged timmy.Msat) (live bool, err error) {
 	if live, err = t.afterSession(id, r, charged); err != nil {
 		return false, err
 	}
 	_, err = t.Exec(`UPDATE requests SET balance = ? WHERE id = ?`, r.Balance, r.ID)
 	return live, err
+}
+
+// setBalance writes what the payer's account has, where that is not what was expected.
+func (t *txn) setBalance(r *row) error {
+	b, err := balance(t.Tx, r.Payer)
+	if err != nil || b.Posted == r.Balance {
+		return err
+	}
+	r.Balance = b.Posted
+	_, err = t.Exec(`UPDATE requests SET balance = ? WHERE id = ?`, r.Balance, r.ID)
+	return err
 }
 
 // holds is what a request holds: the session's leg, the user's, the pool's.
@@ -160,6 +180,8 @@ func (t *txn) unhold(r *row) ([3]leg, error) {
 	return held, nil
 }
 
+// setOutcome writes what became of a request that runs with the holds and by the claim
+// that r says; else errLost. It is the first write of an end, and guards the others.
 func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
 	c := o.Cost
 	r.State, r.Since, r.Result, r.Reason, r.Abuse, r.Rate = o.State, ms(t.now), o.Text, o.Reason, o.Abuse, o.Rate
@@ -171,12 +193,13 @@ func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
 			eval_in = ?, eval_out = ?, eval_est = ?, work_in = ?, work_out = ?, work_est = ?,
 			cost_eval = ?, cost_work = ?, total = ?, absorbed = ?, charged = ?, waived = ?, dust = ?,
 			balance = ?, hold_pool = 0, hold_session = 0, hold_user = 0, lease_owner = '', lease_until = 0
-		WHERE id = ? AND state = 'running' AND tries = ?`,
+		WHERE id = ? AND state = 'running' AND tries = ? AND payer = ? AND hold_pool = ? AND hold_session = ? AND hold_user = ?`,
 		r.State, r.Since, r.Result, r.Reason, bit(r.Abuse), r.Rate,
 		r.EvalIn, r.EvalOut, bit(r.EvalEst), r.WorkIn, r.WorkOut, bit(r.WorkEst),
-		c.Eval, c.Work, c.Total, c.Absorbed, c.Charged, c.Waived, c.Dust, r.Balance, r.ID, r.Tries)
+		c.Eval, c.Work, c.Total, c.Absorbed, c.Charged, c.Waived, c.Dust, r.Balance,
+		r.ID, r.Tries, r.Payer, r.HoldPool, r.HoldSession, r.HoldUser)
 	if err == nil && n != 1 {
-		err = bug("finishing %s, which is not running", r.ID)
+		err = errLost
 	}
 	return err
 }
@@ -184,19 +207,19 @@ func (t *txn) setOutcome(r *row, o timmy.Outcome) error {
 // remember writes the turns of an answer and moves the standing. Neither happens
 // for commands, nor for what the operator failed at; and a session that ended
 // meanwhile has no conversation any more (it was purged).
-func (t *txn) remember(r *row, o timmy.Outcome, live bool) error {
+func (t *txn) remember(r *row, j timmy.Job, o timmy.Outcome, live bool) error {
 	if r.Command {
 		return nil
 	}
 	if o.State == timmy.StateComplete && r.Thread != "" && live {
-		if err := t.addTurns(r.Thread, r.Text, o.Text); err != nil {
+		if err := t.addTurns(r, conversation{j.After, j.History}, o.Text); err != nil {
 			return err
 		}
 	}
 	if r.Asker == "" || (o.State != timmy.StateComplete && o.State != timmy.StateRejected) {
 		return nil
 	}
-	return t.grade(r.from(), o)
+	return t.grade(j.Standing, o)
 }
 
 // Extend is the heartbeat of a lease. Conflict: it was lost.
@@ -205,7 +228,7 @@ func (l *Ledger) Extend(ctx context.Context, lease timmy.Lease) error {
 		n, err := t.Exec(`UPDATE requests SET lease_until = ?, lease_owner = ? WHERE id = ? AND state = 'running' AND tries = ?`,
 			t.lease(), l.boot, lease.Request, lease.Token)
 		if err == nil && n != 1 {
-			err = timmy.Errorf(timmy.Conflict, "the lease of this request was lost")
+			err = errLost
 		}
 		return err
 	})
@@ -244,7 +267,7 @@ func (l *Ledger) Recover(ctx context.Context) (n int, err error) {
 
 func (t *txn) requeue(r *row) error {
 	if r.Crashes+1 >= maxCrashes {
-		return t.finish(r, timmy.Outcome{State: timmy.StateFailed, Reason: "this request could not be answered"})
+		return t.finish(r, timmy.Job{}, timmy.Outcome{State: timmy.StateFailed, Reason: "this request could not be answered"})
 	}
 	held, err := t.unhold(r)
 	if err != nil {

@@ -83,7 +83,7 @@ func one(ctx context.Context, l *Ledger, id string, k timmy.PubKey, say func(...
 		return fmt.Errorf("start %s: %v %w", id, ok, err)
 	}
 	say("accepted", id)
-	if _, err := l.Finish(ctx, j.Lease, complete(3*sat, 0)); err != nil {
+	if _, err := l.Finish(ctx, j, complete(3*sat, 0)); err != nil {
 		return err
 	}
 	say("finished", id)

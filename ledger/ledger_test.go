@@ -285,12 +285,12 @@ func TestARequestIsChargedAndAnsweredOnce(t *testing.T) {
 	}
 	o := complete(200*sat, 30*sat)
 	o.Cost.Dust = 400
-	reply, err := f.Finish(ctx, j.Lease, o)
+	reply, err := f.Finish(ctx, j, o)
 	f.ok(err)
 	if reply.Balance != 800*sat || !reply.First || reply.Outcome.Text != "because" {
 		t.Errorf("reply: %+v", reply)
 	}
-	_, err = f.Finish(ctx, j.Lease, o)
+	_, err = f.Finish(ctx, j, o)
 	f.is(err, timmy.Conflict)
 
 	share := (200*sat - 400) / 10
@@ -326,13 +326,13 @@ func TestAWrongOutcomeWritesNothing(t *testing.T) {
 		"without a grant": {Work: 5, Total: 5, Absorbed: 5},
 		"all dust":        {Work: 5, Total: 5, Charged: 5, Dust: 6},
 	} {
-		_, err := f.Finish(t.Context(), j.Lease, timmy.Outcome{State: timmy.StateComplete, Cost: c})
+		_, err := f.Finish(t.Context(), j, timmy.Outcome{State: timmy.StateComplete, Cost: c})
 		if timmy.CodeOf(err) != timmy.Internal {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	f.posted(timmy.UserAccount(k), 1000*sat)
-	_, err := f.Finish(t.Context(), j.Lease, complete(100*sat, 0))
+	_, err := f.Finish(t.Context(), j, complete(100*sat, 0))
 	f.ok(err)
 	f.verify()
 }
@@ -365,7 +365,7 @@ func (f *fix) debitAll(t *testing.T, callers, each int) {
 					t.Errorf("start: %v %v", ok, err)
 					return
 				}
-				if _, err := f.Finish(t.Context(), j.Lease, complete(7*sat, 0)); err != nil {
+				if _, err := f.Finish(t.Context(), j, complete(7*sat, 0)); err != nil {
 					t.Errorf("finish: %v", err)
 				}
 				done.Add(1)
@@ -402,7 +402,7 @@ func TestAHoldEndsOnce(t *testing.T) {
 				var race sync.WaitGroup
 				for n, o := range []timmy.Outcome{complete(3*sat, 0), complete(3*sat, 0), failed, failed} {
 					race.Go(func() {
-						_, err := f.Finish(t.Context(), j.Lease, o)
+						_, err := f.Finish(t.Context(), j, o)
 						switch {
 						case err == nil && n < 2:
 							charged.Add(3)
@@ -463,7 +463,7 @@ func TestNewKeysGetNoMoreThanThePoolHas(t *testing.T) {
 					t.Errorf("start: %v %v", ok, err)
 					return
 				}
-				if _, err := f.Finish(t.Context(), j.Lease, complete(0, each)); err != nil {
+				if _, err := f.Finish(t.Context(), j, complete(0, each)); err != nil {
 					t.Error(err)
 				}
 				granted.Add(int64(each))
@@ -503,7 +503,7 @@ func TestHoldsNeverOverdraw(t *testing.T) {
 	f.verify()
 	for range len(held) {
 		j := <-held
-		_, err := f.Finish(t.Context(), j.Lease, complete(10*sat, 30*sat))
+		_, err := f.Finish(t.Context(), j, complete(10*sat, 30*sat))
 		f.ok(err)
 	}
 	f.posted(timmy.UserAccount(k), 970*sat)

@@ -24,9 +24,6 @@ const (
 	// historyTurns and historyTokens are the documented window of a conversation.
 	historyTurns  = 8
 	historyTokens = 4000
-	// keptTurns is how many turns of a thread are stored: what the window can show,
-	// twice.
-	keptTurns = 16
 
 	// expectFor is how long a wallet may take to make an invoice before its slot
 	// is given to the next caller: a process that died holds it no longer.

@@ -119,7 +119,7 @@ func (w *world) finish(*rapid.T) {
 	o.Cost.Total += o.Cost.Waived
 	o.Cost.Dust = min(o.Cost.Charged+o.Cost.Absorbed, 999)
 	o.State = rapid.SampledFrom([]timmy.State{timmy.StateComplete, timmy.StateRejected, timmy.StateFailed}).Draw(w.rt, "state")
-	_, err := w.Finish(w.t.Context(), j.Lease, o)
+	_, err := w.Finish(w.t.Context(), j, o)
 	if timmy.CodeOf(err) == timmy.Conflict {
 		return
 	}

@@ -36,7 +36,7 @@ func TestARestartTakesRequestsBack(t *testing.T) {
 		f.restart()
 		n, err := f.Recover(ctx)
 		f.ok(err)
-		_, err = f.Finish(ctx, j.Lease, complete(100*sat, 0))
+		_, err = f.Finish(ctx, j, complete(100*sat, 0))
 		f.is(err, timmy.Conflict)
 		f.is(f.Extend(ctx, j.Lease), timmy.Conflict)
 		for _, a := range []timmy.Account{timmy.UserAccount(k), timmy.HousePool, timmy.SessionAccount("s")} {
@@ -112,7 +112,7 @@ func TestOnlyTheCulpritIsBlamed(t *testing.T) {
 	f.clock.add(calm)
 	f.finished("culprit", timmy.StateFailed)
 	for range 2 {
-		_, err := f.Finish(ctx, f.start(quote(0, 0)).Lease, complete(0, 0))
+		_, err := f.Finish(ctx, f.start(quote(0, 0)), complete(0, 0))
 		f.ok(err)
 	}
 	f.finished("other", timmy.StateComplete)
@@ -152,7 +152,7 @@ func TestTheQueueIsFair(t *testing.T) {
 	if s := strings.Join(got, " "); s != "c a0 a1 b0" {
 		t.Errorf("order: %s", s)
 	}
-	_, err := f.Finish(t.Context(), jobs[1].Lease, complete(0, 0))
+	_, err := f.Finish(t.Context(), jobs[1], complete(0, 0))
 	f.ok(err)
 	if j := f.start(quote(0, 0)); j.ID != "a2" {
 		t.Errorf("next: %s", j.ID)
@@ -182,7 +182,7 @@ func TestHistoryIsTheDocumentedWindow(t *testing.T) {
 		r.Text = text
 		f.accept(r)
 		j := f.start(quote(0, 0))
-		_, err := f.Finish(ctx, j.Lease, o)
+		_, err := f.Finish(ctx, j, o)
 		f.ok(err)
 		return j
 	}
@@ -225,7 +225,7 @@ func TestAParcelIsSealedOnce(t *testing.T) {
 	ctx := t.Context()
 	f.accept(dm("a", key(1)))
 	j := f.start(quote(0, 0))
-	_, err := f.Finish(ctx, j.Lease, complete(0, 0))
+	_, err := f.Finish(ctx, j, complete(0, 0))
 	f.ok(err)
 	id := f.due()[0].ID
 	f.ok(f.Sealed(ctx, id, [][]byte{[]byte("one"), []byte("two")}))
@@ -383,7 +383,7 @@ func TestACancelledCallDoesAllOrNothing(t *testing.T) {
 		f.accept(dm(fmt.Sprint(i), k))
 		j := f.start(quote(5*sat, 5*sat))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%200)*2*time.Microsecond)
-		_, err := f.Finish(ctx, j.Lease, complete(2*sat, 2*sat))
+		_, err := f.Finish(ctx, j, complete(2*sat, 2*sat))
 		cancel()
 		_, done, e := f.Reply(t.Context(), j.ID)
 		f.ok(e)
@@ -391,7 +391,7 @@ func TestACancelledCallDoesAllOrNothing(t *testing.T) {
 			t.Fatalf("try %d: %v, done %v", i, err, done)
 		}
 		if !done {
-			_, err := f.Finish(t.Context(), j.Lease, complete(2*sat, 2*sat))
+			_, err := f.Finish(t.Context(), j, complete(2*sat, 2*sat))
 			f.ok(err)
 		}
 	}
@@ -410,10 +410,10 @@ func TestMeetingAndFailing(t *testing.T) {
 		t.Error("not noted")
 	}
 	f.accept(dm("a", k))
-	r, err := f.Finish(ctx, f.start(quote(0, 0)).Lease, timmy.Outcome{State: timmy.StateFailed, Reason: "away"})
+	r, err := f.Finish(ctx, f.start(quote(0, 0)), timmy.Outcome{State: timmy.StateFailed, Reason: "away"})
 	f.ok(err)
 	f.accept(dm("b", k))
-	r2, err := f.Finish(ctx, f.start(quote(0, 0)).Lease, complete(0, 0))
+	r2, err := f.Finish(ctx, f.start(quote(0, 0)), complete(0, 0))
 	f.ok(err)
 	if !r.First || r2.First {
 		t.Errorf("first: %v, %v", r.First, r2.First)

@@ -130,7 +130,7 @@ func TestTheStatementAddsUp(t *testing.T) {
 	f.ok(err)
 	f.accept(dm("r1", key(1)))
 	j := f.start(quote(100*sat, 20*sat))
-	_, err = f.Finish(t.Context(), j.Lease, complete(50*sat, 10*sat))
+	_, err = f.Finish(t.Context(), j, complete(50*sat, 10*sat))
 	f.ok(err)
 
 	from := f.clock.now().Add(-time.Hour)

@@ -120,7 +120,8 @@ func (l *Ledger) Accept(ctx context.Context, r timmy.Request) (fresh bool, err e
 		return false, err
 	}
 	err = l.write(ctx, failpoint.LedgerAccept, func(t *txn) error {
-		fresh, err = t.accept(r)
+		queued := t.queuedRow(r)
+		fresh, err = t.accept(&queued)
 		t.queued = fresh
 		return err
 	})
@@ -143,7 +144,7 @@ func checkRequest(r timmy.Request) error {
 }
 
 // queuedRow is a request as accept stores it, so that a fresh one need not be read
-// back; but for what the database numbers, Seq, and what is known later, First.
+// back; but for what the database numbers, Seq.
 func (t *txn) queuedRow(r timmy.Request) row {
 	if r.At.IsZero() {
 		r.At = t.now
@@ -159,38 +160,33 @@ func (t *txn) queuedRow(r timmy.Request) row {
 	}
 }
 
-// accept inserts the request and notes the asker.
-func (t *txn) accept(req timmy.Request) (fresh bool, err error) {
-	r := t.queuedRow(req)
-	n, err := t.Exec(`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+// accept inserts the request, with whether it is the first of its key, and notes the
+// asker.
+func (t *txn) accept(r *row) (fresh bool, err error) {
+	n, err := t.Exec(`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since, first)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+			CASE WHEN ? = '' OR EXISTS (SELECT 1 FROM standings WHERE key = ? AND asked > 0) THEN 0 ELSE 1 END) ON CONFLICT (id) DO NOTHING`,
 		r.ID, r.Front, r.Asker, r.Who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax, bit(r.Wait),
-		r.ReplyTo, r.At, r.State, r.Since)
+		r.ReplyTo, r.At, r.State, r.Since, r.Asker, r.Asker)
 	if err != nil || n == 0 {
 		return false, err
 	}
-	if req.From.IsZero() {
+	if r.Asker == "" {
 		return true, nil
 	}
-	return true, t.noteAsker(req)
+	return true, t.noteAsker(r)
 }
 
-// noteAsker keeps when a key was seen, whether this is its first request, and
-// where its last direct message wanted the answer: notices go there too.
-func (t *txn) noteAsker(r timmy.Request) error {
+// noteAsker keeps when a key was seen, how often it asked, and where its last direct
+// message wanted the answer: notices go there too.
+func (t *txn) noteAsker(r *row) error {
 	var replyTo []byte
 	if r.Front == timmy.FrontDM {
 		replyTo = r.ReplyTo
 	}
-	var asked int64
-	err := t.Get(&asked, `INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
+	_, err := t.Exec(`INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
 		ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = standings.asked + 1,
-			reply_to = COALESCE(excluded.reply_to, standings.reply_to) RETURNING asked`,
-		r.From.String(), ms(t.now), ms(t.now), replyTo)
-	if err != nil || asked != 1 {
-		return err
-	}
-	_, err = t.Exec(`UPDATE requests SET first = 1 WHERE id = ?`, r.ID)
+			reply_to = COALESCE(excluded.reply_to, standings.reply_to)`, r.Asker, ms(t.now), ms(t.now), replyTo)
 	return err
 }
 

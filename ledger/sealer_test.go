@@ -87,7 +87,7 @@ func TestReceiptSaysWhatWasCharged(t *testing.T) {
 	_, err := f.Receipt(t.Context(), timmy.RequestID(id))
 	f.is(err, timmy.Conflict)
 	j := f.start(quote(50*sat, 0))
-	_, err = f.Finish(t.Context(), j.Lease, complete(20*sat, 0))
+	_, err = f.Finish(t.Context(), j, complete(20*sat, 0))
 	f.ok(err)
 	r, err := f.Receipt(t.Context(), timmy.RequestID(id))
 	f.ok(err)

@@ -17,7 +17,7 @@ func (f *fix) run(r timmy.Request, hold, charge timmy.Msat) timmy.Reply {
 	if !ok {
 		f.t.Fatal("not started")
 	}
-	reply, err := f.Finish(f.t.Context(), j.Lease, complete(charge, 0))
+	reply, err := f.Finish(f.t.Context(), j, complete(charge, 0))
 	f.ok(err)
 	return reply
 }
@@ -58,7 +58,7 @@ func TestASessionLivesAsDocumented(t *testing.T) {
 		t.Errorf("held: %+v", s)
 	}
 	f.clock.add(time.Hour)
-	reply, err := f.Finish(ctx, j.Lease, complete(60*sat, 0))
+	reply, err := f.Finish(ctx, j, complete(60*sat, 0))
 	f.ok(err)
 	if s := f.state("s", timmy.SessionPaused); reply.Balance != 40*sat || !s.Expires.Equal(f.clock.now().Add(24*time.Hour)) {
 		t.Errorf("paused: %+v, %v", s, reply.Balance)
@@ -182,7 +182,7 @@ func TestABoundSessionSharesItsOwnersAccount(t *testing.T) {
 	f.state("s", timmy.SessionExpired)
 	f.posted(u, 10_100*sat)
 	f.verify()
-	reply, err := f.Finish(ctx, j.Lease, complete(50*sat, 0))
+	reply, err := f.Finish(ctx, j, complete(50*sat, 0))
 	f.ok(err)
 	if reply.Outcome.Text != "because" {
 		t.Error("the result was not kept")
@@ -215,7 +215,7 @@ func TestARemainderMovesIntoTheNewSession(t *testing.T) {
 		}
 	}
 	f.state("old", timmy.SessionExpired)
-	_, err = f.Finish(ctx, j.Lease, complete(50*sat, 0))
+	_, err = f.Finish(ctx, j, complete(50*sat, 0))
 	f.ok(err)
 	f.posted(timmy.SessionAccount("new"), 450*sat)
 	f.credit(open, timmy.CreditApplied)
@@ -250,7 +250,7 @@ func TestASessionIsJoinedOnce(t *testing.T) {
 	}
 	all.Wait()
 	f.posted(timmy.SessionAccount("main"), 800*sat)
-	_, err = f.Finish(ctx, j.Lease, complete(50*sat, 0))
+	_, err = f.Finish(ctx, j, complete(50*sat, 0))
 	f.ok(err)
 	f.credit(late, timmy.CreditApplied)
 	f.posted(timmy.SessionAccount("main"), 1050*sat)
@@ -338,7 +338,7 @@ func TestTopUpsAndDebitsAddUp(t *testing.T) {
 			r := call(fmt.Sprint(i), "s", timmy.PubKey{})
 			j, _, err := f.Start(t.Context(), &r, quote(20*sat, 0))
 			if err == nil {
-				_, err = f.Finish(t.Context(), j.Lease, complete(20*sat, 0))
+				_, err = f.Finish(t.Context(), j, complete(20*sat, 0))
 			}
 			if err != nil {
 				t.Error(err)
@@ -364,12 +364,12 @@ func TestASessionIsNotPausedWhileSomethingRuns(t *testing.T) {
 	}
 	f.state("s", timmy.SessionActive)
 	for _, j := range jobs[1:] {
-		_, err := f.Finish(t.Context(), j.Lease, complete(j.Hold.Payer, 0))
+		_, err := f.Finish(t.Context(), j, complete(j.Hold.Payer, 0))
 		f.ok(err)
 	}
 	f.posted(timmy.SessionAccount("s"), 20*sat)
 	f.state("s", timmy.SessionActive)
-	_, err := f.Finish(t.Context(), jobs[0].Lease, complete(0, 0))
+	_, err := f.Finish(t.Context(), jobs[0], complete(0, 0))
 	f.ok(err)
 	f.state("s", timmy.SessionPaused)
 	f.verify()

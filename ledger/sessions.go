@@ -171,7 +171,7 @@ func (t *txn) expire(s *srow) error {
 	if _, err := t.Exec(`UPDATE sessions SET state = 'expired' WHERE id = ? AND state <> 'expired'`, s.ID); err != nil {
 		return err
 	}
-	if _, err := t.Exec(`DELETE FROM turns WHERE thread = ?`, threadOf(s.ID)); err != nil {
+	if _, err := t.Exec(`DELETE FROM conversations WHERE thread = ?`, threadOf(s.ID)); err != nil {
 		return err
 	}
 	return t.passOn(s, fmt.Sprintf("expire:%s:%d", s.ID, s.Expires))

@@ -14,18 +14,29 @@ import (
 // dayOf is the day, in UTC, that grants of the free pool are counted on.
 func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
+// srecord is a standing as it is stored, and how often its key asked.
+type srecord struct {
+	score, scored, completed, refused int64
+	paid, granted                     timmy.Msat
+	first, last, day, asked           int64
+}
+
+func (s *srecord) standing(k timmy.PubKey) timmy.Standing {
+	return timmy.Standing{
+		Key: k, Score: s.score, Scored: when(s.scored), Completed: s.completed, Refused: s.refused, Paid: s.paid,
+		FirstSeen: when(s.first), LastSeen: when(s.last), Granted: s.granted, Day: s.day,
+	}
+}
+
 // standing reads what is remembered of a key; of an unknown one, its key alone.
 func standing(q *db.Tx, k timmy.PubKey) (timmy.Standing, error) {
-	s := timmy.Standing{Key: k}
-	var scored, first, last, paid, granted int64
-	err := q.Row([]any{&s.Score, &scored, &s.Completed, &s.Refused, &paid, &first, &last, &granted, &s.Day},
+	var s srecord
+	err := q.Row([]any{&s.score, &s.scored, &s.completed, &s.refused, &s.paid, &s.first, &s.last, &s.granted, &s.day},
 		`SELECT score, scored, completed, refused, paid, first_seen, last_seen, granted, day FROM standings WHERE key = ?`, k.String())
 	if errors.Is(err, sql.ErrNoRows) {
-		return s, nil
+		err = nil
 	}
-	s.Scored, s.FirstSeen, s.LastSeen = when(scored), when(first), when(last)
-	s.Paid, s.Granted = timmy.Msat(paid), timmy.Msat(granted)
-	return s, err
+	return s.standing(k), err
 }
 
 // Standing reads what is remembered of a key. FirstSeen is zero if it was never
@@ -74,17 +85,28 @@ func (t *txn) grant(asker string, day int64, delta timmy.Msat) error {
 	return err
 }
 
-// grade moves a key's standing by an outcome. What was granted is not its.
-func (t *txn) grade(k timmy.PubKey, o timmy.Outcome) error {
+// grade moves a standing by an outcome. What was granted is not its. s is the standing
+// when the request was claimed; if another request moved it since, it is read anew.
+func (t *txn) grade(s timmy.Standing, o timmy.Outcome) error {
 	if t.l.o.Grade == nil {
 		return nil
 	}
-	s, err := standing(t.Tx, k)
-	if err != nil {
+	n, err := t.regrade(s, o)
+	if err != nil || n == 1 {
 		return err
 	}
-	g := t.l.o.Grade(s, o, t.now)
-	_, err = t.Exec(`UPDATE standings SET score = ?, scored = ?, completed = ?, refused = ?, paid = ?, last_seen = ? WHERE key = ?`,
-		g.Score, ms(g.Scored), g.Completed, g.Refused, g.Paid, ms(g.LastSeen), k.String())
+	if s, err = standing(t.Tx, s.Key); err != nil {
+		return err
+	}
+	_, err = t.regrade(s, o)
 	return err
+}
+
+// regrade writes what an outcome makes of s, if that is the key's standing still.
+func (t *txn) regrade(s timmy.Standing, o timmy.Outcome) (int64, error) {
+	g := t.l.o.Grade(s, o, t.now)
+	return t.Exec(`UPDATE standings SET score = ?, scored = ?, completed = ?, refused = ?, paid = ?, last_seen = ?
+		WHERE key = ? AND score = ? AND scored = ? AND completed = ? AND refused = ? AND paid = ?`,
+		g.Score, ms(g.Scored), g.Completed, g.Refused, g.Paid, ms(g.LastSeen),
+		s.Key.String(), s.Score, ms(s.Scored), s.Completed, s.Refused, s.Paid)
 }

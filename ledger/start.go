@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/failpoint"
 )
@@ -87,33 +85,33 @@ func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, er
 	if err != nil {
 		return started{}, err
 	}
-	f, refusal, err := t.admit(r.Payer)
+	a, err := t.admit(r.Payer)
 	if err != nil {
 		return started{}, err
 	}
-	return t.start(&r, f, refusal, quote)
+	return t.start(&r, a, quote)
 }
 
 func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
-	f, refusal, err := t.admit(req.Payer)
+	a, err := t.admit(req.Payer)
 	if err != nil {
 		return started{}, err
 	}
-	if refusal != nil && timmy.CodeOf(refusal) != timmy.Unpaid {
-		return started{refusal: refusal}, nil
-	}
-	fresh, err := t.accept(req)
-	if err != nil {
-		return started{}, err
+	if a.refusal != nil && timmy.CodeOf(a.refusal) != timmy.Unpaid {
+		return started{refusal: a.refusal}, nil
 	}
 	r := t.queuedRow(req)
+	fresh, err := t.accept(&r)
+	if err != nil {
+		return started{}, err
+	}
 	if !fresh {
 		var ok bool
 		if r, ok, err = requestByID(t.Tx, req.ID); err != nil || !ok || r.State != timmy.StateQueued || r.Crashes >= suspect {
 			return started{}, err
 		}
 	}
-	s, err := t.start(&r, f, refusal, quote)
+	s, err := t.start(&r, a, quote)
 	if err != nil {
 		return s, err
 	}
@@ -123,73 +121,55 @@ func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, er
 	return s, nil
 }
 
-// funds are what a request may draw on.
-type funds struct{ payer, pool timmy.Balance }
+// admission is whether a payer may start requests now.
+type admission struct {
+	refusal error
+	draws   *timmy.Balance // what a session may draw; nil: what the payer's account has
+}
 
-// admit says whether a payer may start requests now, and what it may draw. A session
-// must be active; a due one is expired, and one that has too little is paused, here.
-func (t *txn) admit(payer timmy.Account) (f funds, refusal, err error) {
+// admit says whether a payer may start requests now. A session must be active; a due
+// one is expired, and one that has too little is paused, here.
+func (t *txn) admit(payer timmy.Account) (a admission, err error) {
 	id, ok := payer.Session()
 	if !ok {
-		f, err = t.funds(payer)
-		return f, nil, err
+		return a, nil
 	}
 	s, ok, err := t.session(id)
 	if err != nil {
-		return f, nil, err
+		return a, err
 	}
 	if !ok {
-		return f, timmy.Errorf(timmy.NotFound, "Session not found"), nil
+		a.refusal = timmy.Errorf(timmy.NotFound, "Session not found")
+		return a, nil
 	}
 	if err := t.expireIfDue(&s); err != nil {
-		return f, nil, err
+		return a, err
 	}
 	bal, err := t.settle(&s)
 	if err != nil {
-		return f, nil, err
+		return a, err
 	}
-	if f, err = t.funds(timmy.HousePool); err != nil {
-		return f, nil, err
-	}
-	f.payer = bal
+	a.draws = &bal
 	switch {
 	case s.State == timmy.SessionExpired:
-		refusal = timmy.Errorf(timmy.Expired, "Session has expired")
+		a.refusal = timmy.Errorf(timmy.Expired, "Session has expired")
 	case s.State == timmy.SessionAwaiting:
-		refusal = timmy.Errorf(timmy.Conflict, "Session is in state '%s'", s.State)
+		a.refusal = timmy.Errorf(timmy.Conflict, "Session is in state '%s'", s.State)
 	case s.State == timmy.SessionPaused, bal.Available() < t.l.o.MinBalance:
-		refusal = timmy.Errorf(timmy.Unpaid, "Insufficient balance")
+		a.refusal = timmy.Errorf(timmy.Unpaid, "Insufficient balance")
 	}
-	return f, refusal, nil
-}
-
-// funds reads a payer's account and the free pool.
-func (t *txn) funds(payer timmy.Account) (f funds, err error) {
-	err = t.Each(func(rows *sqlx.Rows) error {
-		var name timmy.Account
-		var b timmy.Balance
-		if err := rows.Scan(&name, &b.Posted, &b.Held); err != nil {
-			return err
-		}
-		if name == payer {
-			f.payer = b
-		}
-		if name == timmy.HousePool {
-			f.pool = b
-		}
-		return nil
-	}, `SELECT name, posted, held FROM accounts WHERE name IN (?, ?)`, payer, timmy.HousePool)
-	return f, err
+	return a, nil
 }
 
 // start claims r and reserves, or deals with the refusal.
-func (t *txn) start(r *row, f funds, refusal error, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+func (t *txn) start(r *row, a admission, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	r.State, r.Since, r.Tries = timmy.StateRunning, ms(t.now), r.Tries+1
 	r.LeaseUntil = t.lease()
-	job, err := t.job(r, f)
+	job, err := t.job(r, a)
 	if err != nil {
 		return started{}, err
 	}
+	refusal := a.refusal
 	gone := refusal != nil && timmy.CodeOf(refusal) != timmy.Unpaid // its session is: nobody can be asked to pay
 	if refusal == nil {
 		job.Hold, refusal = quote(job)
@@ -237,24 +217,40 @@ func (t *txn) note(r *row, refusal error) error {
 	return err
 }
 
-// job gathers what pricing needs.
-func (t *txn) job(r *row, f funds) (j timmy.Job, err error) {
-	j = timmy.Job{
-		Request: r.request(), Tries: int(r.Tries),
-		Lease: timmy.Lease{Request: timmy.RequestID(r.ID), Token: r.Tries, Until: when(r.LeaseUntil)},
-	}
-	if j.History, err = history(t.Tx, r.Thread); err != nil {
+// backgroundQuery is one row, whatever of it is there.
+const backgroundQuery = `SELECT COALESCE(p.posted, 0), COALESCE(p.held, 0), COALESCE(h.posted, 0), COALESCE(h.held, 0),
+		COALESCE(c.last, ''), COALESCE(c.turns, ''), COALESCE(s.asked, 0), COALESCE(s.score, 0), COALESCE(s.scored, 0),
+		COALESCE(s.completed, 0), COALESCE(s.refused, 0), COALESCE(s.paid, 0), COALESCE(s.first_seen, 0),
+		COALESCE(s.last_seen, 0), COALESCE(s.granted, 0), COALESCE(s.day, 0)
+	FROM (SELECT 1 AS one) AS o LEFT JOIN accounts AS p ON p.name = ? LEFT JOIN accounts AS h ON h.name = ?
+		LEFT JOIN conversations AS c ON c.thread = ? LEFT JOIN standings AS s ON s.key = ?`
+
+// job gathers what pricing needs, in one read.
+func (t *txn) job(r *row, a admission) (j timmy.Job, err error) {
+	var payer, pool timmy.Balance
+	var turns string
+	var s srecord
+	err = t.Row([]any{
+		&payer.Posted, &payer.Held, &pool.Posted, &pool.Held, &j.After, &turns, &s.asked, &s.score, &s.scored,
+		&s.completed, &s.refused, &s.paid, &s.first, &s.last, &s.granted, &s.day,
+	}, backgroundQuery, r.Payer, timmy.HousePool, r.Thread, r.Asker)
+	if err != nil {
 		return j, err
 	}
-	if r.Asker != "" {
-		if j.Standing, err = standing(t.Tx, j.From); err != nil {
-			return j, err
-		}
-		if today := dayOf(t.now); j.Standing.Day != today {
-			j.Standing.Day, j.Standing.Granted = today, 0
-		}
+	if j.History, err = readTurns(turns); err != nil {
+		return j, err
 	}
-	j.PayerMax, j.PoolMax = f.payer.Available(), f.pool.Available()
+	j.Request, j.Tries, j.First = r.request(), int(r.Tries), r.First || s.asked == 1
+	j.Lease = timmy.Lease{Request: timmy.RequestID(r.ID), Token: r.Tries, Until: when(r.LeaseUntil)}
+	j.Standing = s.standing(j.From)
+	if today := dayOf(t.now); j.Standing.Day != today {
+		j.Standing.Day, j.Standing.Granted = today, 0
+	}
+	j.Posted, j.PoolMax = payer.Posted, pool.Available()
+	if a.draws != nil {
+		payer = *a.draws
+	}
+	j.PayerMax = payer.Available()
 	return j, nil
 }
 

@@ -87,7 +87,7 @@ func (m *mate) work(ctx context.Context, t *testing.T, a *answers, want int, kee
 			}
 			continue
 		}
-		if _, err := m.Finish(ctx, j.Lease, complete(3*sat, 0)); err != nil {
+		if _, err := m.Finish(ctx, j, complete(3*sat, 0)); err != nil {
 			if timmy.CodeOf(err) != timmy.Conflict {
 				t.Error(err)
 			}
@@ -180,7 +180,7 @@ func TestTowersDebitOneAccount(t *testing.T) {
 					t.Errorf("start: %v %v", ok, err)
 					return
 				}
-				if _, err := m.Finish(t.Context(), j.Lease, complete(7*sat, 0)); err != nil {
+				if _, err := m.Finish(t.Context(), j, complete(7*sat, 0)); err != nil {
 					t.Errorf("finish: %v", err)
 					return
 				}

@@ -2,57 +2,110 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"slices"
-
-	"github.com/jmoiron/sqlx"
+	"strconv"
+	"strings"
 
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
 	"github.com/timmy-tower/timmy/failpoint"
 )
 
-// history is the documented window of a thread: its last 8 turns, as many of them
-// as fit into 4,000 tokens counted from the newest, oldest first.
-func history(q *db.Tx, thread string) ([]timmy.Turn, error) {
-	if thread == "" {
-		return nil, nil
-	}
-	turns := make([]timmy.Turn, 0, historyTurns)
-	err := q.Each(func(rows *sqlx.Rows) error { // Select would cost a twentieth of a request
-		var t timmy.Turn
-		if err := rows.Scan(&t.Role, &t.Text, &t.Tokens); err != nil {
-			return err
-		}
-		turns = append(turns, t)
-		return nil
-	}, `SELECT role, text, tokens FROM turns WHERE thread = ? ORDER BY seq DESC LIMIT ?`, thread, historyTurns)
-	if err != nil {
-		return nil, err
-	}
-	total := int64(0)
-	for i, t := range turns {
-		if total += t.Tokens; total > historyTokens {
-			turns = turns[:i]
-			break
-		}
-	}
-	slices.Reverse(turns)
-	return turns, nil
+// conversation is what is kept of a thread: the turns of its documented window, and the
+// request whose answer is the last of them. A thread that has none is the zero value.
+type conversation struct {
+	last  timmy.RequestID
+	turns []timmy.Turn
 }
 
-// addTurns appends a question and its answer, and drops what no window shows.
-func (t *txn) addTurns(thread, question, answer string) error {
-	_, err := t.Exec(`INSERT INTO turns (thread, role, text, tokens) VALUES (?, ?, ?, ?), (?, ?, ?, ?)`,
-		thread, timmy.RoleUser, question, timmy.Tokens(question), thread, timmy.RoleAssistant, answer, timmy.Tokens(answer))
-	if err != nil {
+func conversationOf(q *db.Tx, thread string) (c conversation, err error) {
+	var text string
+	err = q.Row([]any{&c.last, &text}, `SELECT last, turns FROM conversations WHERE thread = ?`, thread)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, nil
+	}
+	if err == nil {
+		c.turns, err = readTurns(text)
+	}
+	return c, err
+}
+
+// readTurns is the inverse of writeTurns, of those that the window shows.
+func readTurns(text string) ([]timmy.Turn, error) {
+	turns := make([]timmy.Turn, 0, historyTurns+2)
+	for text != "" {
+		head, rest, _ := strings.Cut(text, "\n")
+		role, size, _ := strings.Cut(head, " ")
+		n, err := strconv.Atoi(size)
+		if err != nil || n < 0 || n >= len(rest) || rest[n] != '\n' {
+			return nil, fmt.Errorf("a conversation that is stored wrongly at %.40q", head)
+		}
+		turns = append(turns, timmy.Turn{Role: timmy.Role(role), Text: rest[:n], Tokens: timmy.Tokens(rest[:n])})
+		text = rest[n+1:]
+	}
+	return window(turns), nil
+}
+
+// writeTurns is how turns are stored: for each a line with its role and the bytes of its
+// text, and the text with a line feed. As JSON they would take a tenth of a request.
+func writeTurns(turns []timmy.Turn) string {
+	var b []byte
+	for _, t := range turns {
+		b = append(append(b, t.Role...), ' ')
+		b = append(strconv.AppendInt(b, int64(len(t.Text)), 10), '\n')
+		b = append(append(b, t.Text...), '\n')
+	}
+	return string(b)
+}
+
+// window is the documented part of a conversation: its last 8 turns, as many of them as
+// fit into 4,000 tokens counted from the newest. What has once fallen out of it never
+// comes back.
+func window(turns []timmy.Turn) []timmy.Turn {
+	turns = turns[max(0, len(turns)-historyTurns):]
+	total := int64(0)
+	for i, t := range slices.Backward(turns) {
+		if total += t.Tokens; total > historyTokens {
+			return turns[i+1:]
+		}
+	}
+	return turns
+}
+
+// addTurns appends a question and its answer to a conversation. c is what it was when
+// the request was claimed; if it has moved on since, or was forgotten, it is read anew.
+func (t *txn) addTurns(r *row, c conversation, answer string) error {
+	n, err := t.setTurns(r, c, answer)
+	if err != nil || n == 1 {
 		return err
 	}
-	_, err = t.Exec(`DELETE FROM turns WHERE thread = ? AND seq <=
-		(SELECT seq FROM turns WHERE thread = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`, thread, thread, keptTurns)
+	if c, err = conversationOf(t.Tx, r.Thread); err != nil {
+		return err
+	}
+	if n, err = t.setTurns(r, c, answer); err == nil && n != 1 {
+		err = bug("the conversation of %s moved while it was written", r.ID)
+	}
 	return err
 }
 
-// Forget deletes the turns of a thread and, if prompts is set, the texts and
+// setTurns writes what a question and its answer make of c, if that is the thread's
+// conversation still.
+func (t *txn) setTurns(r *row, c conversation, answer string) (int64, error) {
+	turns := window(append(slices.Clip(c.turns),
+		timmy.Turn{Role: timmy.RoleUser, Text: r.Text, Tokens: timmy.Tokens(r.Text)},
+		timmy.Turn{Role: timmy.RoleAssistant, Text: answer, Tokens: timmy.Tokens(answer)}))
+	text := writeTurns(turns)
+	if c.last == "" {
+		return t.Exec(`INSERT INTO conversations (thread, last, turns) VALUES (?, ?, ?) ON CONFLICT (thread) DO NOTHING`,
+			r.Thread, r.ID, text)
+	}
+	return t.Exec(`UPDATE conversations SET last = ?, turns = ? WHERE thread = ? AND last = ?`, r.ID, text, r.Thread, c.last)
+}
+
+// Forget deletes the conversation of a thread and, if prompts is set, the texts and
 // answers of its finished requests; books stay. It says how many rows it emptied.
 // An answer that is still on its way is delivered.
 func (l *Ledger) Forget(ctx context.Context, thread string, prompts bool) (n int, err error) {
@@ -60,14 +113,14 @@ func (l *Ledger) Forget(ctx context.Context, thread string, prompts bool) (n int
 		return 0, nil
 	}
 	err = l.write(ctx, failpoint.LedgerForget, func(t *txn) error {
-		turns, err := t.Exec(`DELETE FROM turns WHERE thread = ?`, thread)
+		talks, err := t.Exec(`DELETE FROM conversations WHERE thread = ?`, thread)
 		if err != nil || !prompts {
-			n = int(turns)
+			n = int(talks)
 			return err
 		}
 		texts, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE thread = ?
 			AND state IN ('complete', 'rejected', 'failed', 'unpaid') AND (text <> '' OR result <> '')`, thread)
-		n = int(turns + texts)
+		n = int(talks + texts)
 		return err
 	})
 	return n, err

@@ -170,13 +170,13 @@ func (b *fakeBook) Extend(_ context.Context, l timmy.Lease) error {
 	return err
 }
 
-func (b *fakeBook) Finish(_ context.Context, l timmy.Lease, o timmy.Outcome) (timmy.Reply, error) {
+func (b *fakeBook) Finish(_ context.Context, j timmy.Job, o timmy.Outcome) (timmy.Reply, error) {
 	leave, err := b.enter("Finish")
 	if err != nil {
 		return timmy.Reply{}, err
 	}
 	defer leave()
-	r, err := b.leased(l)
+	r, err := b.leased(j.Lease)
 	if err != nil {
 		return timmy.Reply{}, err
 	}

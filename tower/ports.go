@@ -34,8 +34,9 @@ type Book interface {
 
 	// Finish posts the cost, releases the rest of the hold, and writes both
 	// turns, the standing, the reply and, for fronts that are answered by parcel,
-	// the parcel: one transaction. Conflict: the lease was lost, nothing happened.
-	Finish(ctx context.Context, l timmy.Lease, o timmy.Outcome) (timmy.Reply, error)
+	// the parcel: one transaction. The job is as Start gave it. Conflict: its lease
+	// was lost, nothing happened.
+	Finish(ctx context.Context, j timmy.Job, o timmy.Outcome) (timmy.Reply, error)
 
 	// Reply reads what became of a request; done is false while it is not final.
 	// NotFound: no such request.

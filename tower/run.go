@@ -243,7 +243,7 @@ func (d *Desk) finish(j timmy.Job, o timmy.Outcome) (timmy.Reply, bool) {
 	var pause backoff
 	for {
 		call, done := context.WithTimeout(ctx, bookTime)
-		reply, err := d.cfg.Book.Finish(call, j.Lease, o)
+		reply, err := d.cfg.Book.Finish(call, j, o)
 		done()
 		if err == nil {
 			d.tell(j, o, reply)

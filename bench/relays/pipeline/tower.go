@@ -47,11 +47,11 @@ func openTower(p *parts, dir string, askers []nip.Key) error {
 		if err == nil && !ok {
 			err = errors.New("a request was not started")
 		}
-		return j.Lease, errors.Join(err, store.SaveEvent(ctx, wrap))
+		return j, errors.Join(err, store.SaveEvent(ctx, wrap))
 	}
 	p.capture = func(_ letter, step any, answer []*nostr.Event) error {
 		o := timmy.Outcome{State: timmy.StateComplete, Text: reply(), Work: timmy.Usage{In: 120, Out: 40}, Cost: timmy.Cost{Work: cost, Total: cost, Charged: cost}}
-		_, err := l.Finish(ctx, step.(timmy.Lease), o)
+		_, err := l.Finish(ctx, step.(timmy.Job), o)
 		return errors.Join(err, together(answer, func(ev *nostr.Event) error { return store.SaveEvent(ctx, ev) }))
 	}
 	return nil

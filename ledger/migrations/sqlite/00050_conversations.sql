@@ -1,0 +1,13 @@
+-- +goose Up
+
+-- What the documented window shows of each conversation, in one row: it is read with
+-- each request and written with each answer.
+CREATE TABLE conversations (
+	thread TEXT NOT NULL PRIMARY KEY,
+	last   TEXT NOT NULL, -- the request whose answer came last
+	turns  TEXT NOT NULL  -- oldest first, each a line "role bytes", the text, and a line feed
+);
+INSERT INTO conversations (thread, last, turns)
+	SELECT thread, 'turn:' || MAX(seq), group_concat(role || ' ' || octet_length(text) || char(10) || text || char(10), '' ORDER BY seq)
+	FROM turns GROUP BY thread;
+DROP TABLE turns;
