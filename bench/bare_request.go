@@ -43,6 +43,8 @@ func bareReserve(i int, id string) func(c *bareConn) error {
 	}
 }
 
+const posting = `INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`
+
 // bareCapture writes what the ledger writes when it finishes it.
 func bareCapture(i int, id string) func(c *bareConn) error {
 	turns := bareTurns(question(i, id), answer())
@@ -54,10 +56,8 @@ func bareCapture(i int, id string) func(c *bareConn) error {
 			query string
 			args  []any
 		}{
-			{`INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?), (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`, []any{
-				"finish:" + id + ":user:pool", payer, pool, share, now,
-				"finish:" + id + ":user:revenue", payer, revenue, int64(charged) - share, now,
-			}},
+			{posting, []any{"finish:" + id + ":user:pool", payer, pool, share, now}},
+			{posting, []any{"finish:" + id + ":user:revenue", payer, revenue, int64(charged) - share, now}},
 			{
 				`UPDATE accounts SET posted = posted - ?, held = held - ? WHERE name = ? AND held >= ? AND posted - held >= ?`,
 				[]any{int64(charged), int64(held), payer, int64(held), int64(charged - held)},

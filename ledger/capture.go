@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/timmy-tower/timmy"
@@ -91,28 +92,42 @@ func (t *txn) capture(id string, held [3]leg, payers []leg, absorbed, dust, expe
 }
 
 // enter writes postings, which all are new. Their accounts are the caller's to move.
+// Several go at once where each statement is a way to the server; SQLite would keep a
+// journal for such a statement.
 func (t *txn) enter(list []entry) error {
 	if len(list) == 0 {
 		return nil
 	}
+	atOnce, written := 1, int64(0)
+	if !t.oneProcess() {
+		atOnce = len(list)
+	}
+	for some := range slices.Chunk(list, atOnce) {
+		n, err := t.enterSome(some)
+		if err != nil {
+			return err
+		}
+		written += n
+	}
+	switch written {
+	case 0:
+		return errPosted
+	case int64(len(list)):
+		return nil
+	}
+	return bug("%d of %d postings from %s were new", written, len(list), list[0].key)
+}
+
+func (t *txn) enterSome(list []entry) (int64, error) {
 	args := make([]any, 0, 5*len(list))
 	for _, e := range list {
 		if e.amount <= 0 || e.amount > timmy.MaxMsat {
-			return bug("posting %s of %d", e.key, e.amount)
+			return 0, bug("posting %s of %d", e.key, e.amount)
 		}
 		args = append(args, e.key, e.from, e.to, e.amount, ms(t.now))
 	}
-	n, err := t.Exec(`INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?)`+
+	return t.Exec(`INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?)`+
 		strings.Repeat(`, (?, ?, ?, ?, ?)`, len(list)-1)+` ON CONFLICT (key) DO NOTHING`, args...)
-	switch {
-	case err != nil:
-		return err
-	case n == 0:
-		return errPosted
-	case n != int64(len(list)):
-		return bug("%d of %d postings from %s were new", n, len(list), list[0].key)
-	}
-	return nil
 }
 
 // arrive adds to an account.

@@ -39,6 +39,7 @@ const (
 	maxPending    = 256    // live events held back until a subscription's EOSE
 	maxScan       = 40     // index ranges one filter may be split into
 	loadAtOnce    = 64     // events that are read with one question
+	tagsAtOnce    = 16     // tags that are written with one statement
 )
 
 // queryTimeout ends a query that reads too much; what was found is not sent.

@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -235,8 +237,8 @@ func (r *row) insert(tx *db.Tx) (rid int64, err error) {
 	if err := r.replaceOlder(tx); err != nil {
 		return 0, err
 	}
-	err = tx.Get(&rid, `INSERT INTO event (id, pubkey, kind, created_at, expires, d, raw)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING rid`,
+	rid, err = tx.Insert("rid", `INSERT INTO event (id, pubkey, kind, created_at, expires, d, raw)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
 		r.id, r.pubkey, r.ev.Kind, int64(r.ev.CreatedAt), r.expires, r.d, r.raw)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, eventstore.ErrDupEvent
@@ -244,12 +246,8 @@ func (r *row) insert(tx *db.Tx) (rid int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("storing event: %w", err)
 	}
-	for _, t := range r.tags {
-		_, err := tx.Exec(`INSERT INTO tag (name, value, kind, created_at, rid) VALUES (?, ?, ?, ?, ?)`,
-			t.name, []byte(t.value), r.ev.Kind, int64(r.ev.CreatedAt), rid)
-		if err != nil {
-			return 0, fmt.Errorf("storing tag: %w", err)
-		}
+	if err := r.insertTags(tx, rid); err != nil {
+		return 0, fmt.Errorf("storing tags: %w", err)
 	}
 	switch {
 	case r.ev.Kind == nostr.KindDeletion:
@@ -258,6 +256,27 @@ func (r *row) insert(tx *db.Tx) (rid int64, err error) {
 		err = r.forget(tx)
 	}
 	return rid, err
+}
+
+// insertTags writes several at once where each statement is a way to the server. SQLite
+// would keep a journal for such a statement.
+func (r *row) insertTags(tx *db.Tx, rid int64) error {
+	atOnce := 1
+	if tx.Dialect() == db.Postgres {
+		atOnce = tagsAtOnce
+	}
+	for some := range slices.Chunk(r.tags, atOnce) {
+		args := make([]any, 0, 5*len(some))
+		for _, t := range some {
+			args = append(args, t.name, []byte(t.value), r.ev.Kind, int64(r.ev.CreatedAt), rid)
+		}
+		_, err := tx.Exec(`INSERT INTO tag (name, value, kind, created_at, rid) VALUES (?, ?, ?, ?, ?)`+
+			strings.Repeat(`, (?, ?, ?, ?, ?)`, len(some)-1), args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replaceOlder removes the version that r replaces. Equally old: the lower id

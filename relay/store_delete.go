@@ -1,9 +1,7 @@
 package relay
 
 import (
-	"database/sql"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,38 +11,33 @@ import (
 	"github.com/timmy-tower/timmy/db"
 )
 
-// refuseDeleted answers errDeleted if somebody who may delete this event has
-// asked for it (NIP-09, NIP-62). A deletion of a deletion, or of a request to
-// vanish, does nothing.
+// refuseDeleted answers errDeleted if somebody who may delete this event has asked for
+// it (NIP-09), or it is of a key that vanished after it was made, or a wrap for one
+// (NIP-62). A deletion of a deletion does nothing; and requests to vanish are kept: they
+// are the proof of what was asked. It is one question, for it is asked of every event.
 func (r *row) refuseDeleted(tx *db.Tx) error {
-	if err := r.refuseVanished(tx); err != nil {
-		return err
-	}
-	if r.ev.Kind == nostr.KindDeletion || r.ev.Kind == kindVanish {
+	if r.ev.Kind == kindVanish {
 		return nil
 	}
-	var there int
-	for _, who := range r.deleters() {
-		err := tx.Get(&there, `SELECT 1 FROM tombstone WHERE id = ? AND pubkey = ?`, r.id, who)
-		if err == nil {
-			return errDeleted
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("looking for a deletion: %w", err)
+	var c clause
+	for _, who := range r.deleters() { // not as a list, for which SQLite would make a table
+		c.add("EXISTS (SELECT 1 FROM vanished WHERE pubkey = ? AND until >= ?)", who, int64(r.ev.CreatedAt))
+		if r.ev.Kind != nostr.KindDeletion {
+			c.add("EXISTS (SELECT 1 FROM tombstone WHERE id = ? AND pubkey = ?)", r.id, who)
 		}
 	}
-	if r.d == nil {
-		return nil
+	if r.d != nil {
+		c.add("EXISTS (SELECT 1 FROM address_tombstone WHERE pubkey = ? AND kind = ? AND d = ? AND until >= ?)",
+			r.pubkey, r.ev.Kind, r.d, int64(r.ev.CreatedAt))
 	}
-	err := tx.Get(&there, `SELECT 1 FROM address_tombstone WHERE pubkey = ? AND kind = ? AND d = ? AND until >= ?`,
-		r.pubkey, r.ev.Kind, r.d, int64(r.ev.CreatedAt))
-	switch {
-	case err == nil:
+	var deleted bool
+	if err := tx.Row([]any{&deleted}, "SELECT "+strings.Join(c.parts, " OR "), c.args...); err != nil {
+		return fmt.Errorf("looking for a deletion: %w", err)
+	}
+	if deleted {
 		return errDeleted
-	case errors.Is(err, sql.ErrNoRows):
-		return nil
 	}
-	return fmt.Errorf("looking for a deletion: %w", err)
+	return nil
 }
 
 // deleters are the keys that may delete an event: its author, and of a gift wrap

@@ -131,8 +131,21 @@ func read(tx *db.Tx, list []scan, most int) ([]found, bool, error) {
 	return all, whole && len(all) == len(keys), err
 }
 
-// read reads one range. The databases keep the order of a subquery, and do not promise it.
+// read reads one range.
 func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
+	if s.whole {
+		list, whole, err = s.stream(tx, s.newest(), most)
+		// What a limit cuts apart must not be equally old: which of them are first, ids say.
+		if n := len(list); err != nil || whole || n == most && n > 1 && list[n-1].ev.CreatedAt != list[n-2].ev.CreatedAt {
+			return list, whole, err
+		}
+	}
+	return s.stream(tx, s.raws(), most)
+}
+
+// stream reads the encodings that a query answers. The databases keep the order of a
+// subquery, and do not promise it.
+func (s scan) stream(tx *db.Tx, query string, most int) (list []found, whole bool, err error) {
 	bytes, rows := 0, 0
 	err = tx.Each(func(row *sqlx.Rows) error {
 		var raw []byte
@@ -146,7 +159,7 @@ func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
 		x, err := decode(raw)
 		list = append(list, x)
 		return err
-	}, s.raws(), append(s.args, most)...)
+	}, query, append(slices.Clip(s.args), most)...)
 	if errors.Is(err, errFull) {
 		rows, err = most, nil
 	}

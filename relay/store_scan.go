@@ -15,12 +15,22 @@ import (
 
 // scan is a walk over one range of an index, newest first.
 type scan struct {
-	tail string // of the query, from FROM on
-	args []any
+	tail  string // of the query, from FROM on
+	time  string // the column of the order
+	args  []any
+	whole bool // an index has just this range, in order
 }
 
 // keys is the query for what sorting needs.
-func (s scan) keys() string { return "SELECT e.rid, e.created_at, e.id" + s.tail }
+func (s scan) keys() string {
+	return "SELECT e.rid, e.created_at, e.id" + s.tail + " ORDER BY " + s.time + " DESC, e.id LIMIT ?"
+}
+
+// newest is the query for the encodings of a whole range. Equally old events come in no
+// order: to sort them by their ids, each would have to be looked up twice.
+func (s scan) newest() string {
+	return "SELECT e.raw" + s.tail + " ORDER BY " + s.time + " DESC LIMIT ?"
+}
 
 // raws is the query for the encodings. They are looked up for what the limit leaves:
 // what has to be sorted are keys, however many match.
@@ -91,7 +101,9 @@ func eventScans(q conditions, f nostr.Filter) []scan {
 			c.hexIn("e.pubkey", a)
 			c.intIn("e.kind", k)
 			c.tags(f.Tags, "")
-			list = append(list, q.scan(from, "e", c))
+			sc := q.scan(from, "e", c)
+			sc.whole = len(f.IDs) == 0 && len(k) == 1 && len(a) <= 1
+			list = append(list, sc)
 		}
 	}
 	return list
@@ -115,7 +127,9 @@ func tagScans(q conditions, f nostr.Filter, name string) []scan {
 			c.intIn("t.kind", k)
 			c.hexIn("e.pubkey", f.Authors)
 			c.tags(f.Tags, name)
-			list = append(list, q.scan(from, "t", c))
+			sc := q.scan(from, "t", c)
+			sc.whole = len(k) == 1 && len(v) == 1
+			list = append(list, sc)
 		}
 	}
 	return list
@@ -160,11 +174,7 @@ func (q conditions) scan(from, time string, c clause) scan {
 	if q.who.strict {
 		c.readable(q.who.keys)
 	}
-	return scan{
-		tail: " FROM " + from + " WHERE " + strings.Join(c.parts, " AND ") +
-			" ORDER BY " + time + ".created_at DESC, e.id LIMIT ?",
-		args: c.args,
-	}
+	return scan{tail: " FROM " + from + " WHERE " + strings.Join(c.parts, " AND "), time: time + ".created_at", args: c.args}
 }
 
 // clause is a list of conditions that all must hold.

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -43,26 +42,6 @@ func vanishes(ev *nostr.Event, url string) bool {
 		}
 	}
 	return false
-}
-
-// refuseVanished answers errDeleted to an event of a key that vanished after it
-// was made, or to a wrap for one. Requests to vanish themselves are kept: they are
-// the proof of what was asked.
-func (r *row) refuseVanished(tx *db.Tx) error {
-	if r.ev.Kind == kindVanish {
-		return nil
-	}
-	for _, who := range r.deleters() {
-		var there int
-		err := tx.Get(&there, `SELECT 1 FROM vanished WHERE pubkey = ? AND until >= ?`, who, int64(r.ev.CreatedAt))
-		if err == nil {
-			return errDeleted
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("looking for who vanished: %w", err)
-		}
-	}
-	return nil
 }
 
 // forget remembers, in the transaction that stores the request, to refuse what its

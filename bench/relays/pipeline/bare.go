@@ -65,8 +65,7 @@ func insert(tx *db.Tx, ev *nostr.Event) error {
 	if err != nil {
 		return err
 	}
-	var rid int64
-	err = tx.Get(&rid, `INSERT INTO event (id, pubkey, kind, created_at, raw) VALUES (?, ?, ?, ?, ?) RETURNING rid`, ev.ID, ev.PubKey, ev.Kind, int64(ev.CreatedAt), raw)
+	rid, err := tx.Insert("rid", `INSERT INTO event (id, pubkey, kind, created_at, raw) VALUES (?, ?, ?, ?, ?)`, ev.ID, ev.PubKey, ev.Kind, int64(ev.CreatedAt), raw)
 	if err != nil {
 		return err
 	}
