@@ -92,6 +92,7 @@ type Job struct {
 	PayerMax Msat      // what the payer has available, a bound session's draw on its owner included
 	PoolMax  Msat      // what the free pool has available
 	Hold     Quote     // what was reserved; set by Start
+	Drawn    Msat      // of Hold.Payer, what a bound session's owner has reserved
 	Tries    int       // how often it was claimed, this time included
 	First    bool      // the first request of its key
 }

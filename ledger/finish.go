@@ -15,10 +15,7 @@ import (
 // wrong, or that costs more than was reserved, is Internal and nothing happened either.
 func (l *Ledger) Finish(ctx context.Context, j timmy.Job, o timmy.Outcome) (reply timmy.Reply, err error) {
 	err = l.write(ctx, failpoint.LedgerFinish, func(t *txn) error {
-		r, err := t.running(j)
-		if err != nil {
-			return err
-		}
+		r := t.running(j)
 		if err := checkOutcome(&r, o); err != nil {
 			return err
 		}
@@ -36,16 +33,16 @@ func (l *Ledger) Finish(ctx context.Context, j timmy.Job, o timmy.Outcome) (repl
 	return reply, nil
 }
 
-// running is the row of a job. A session's is read, for it shares its hold with its
-// owner; another's is as Start left it, or else [txn.setOutcome] finds that it is not.
-func (t *txn) running(j timmy.Job) (row, error) {
-	if _, ok := j.Payer.Session(); ok {
-		return t.leased(j.Lease)
-	}
+// running is the row of a job as Start left it, or else [txn.setOutcome] finds that it
+// is not.
+func (t *txn) running(j timmy.Job) row {
 	r := t.queuedRow(j.Request)
 	r.State, r.First, r.Tries = timmy.StateRunning, j.First, j.Lease.Token
 	r.HoldUser, r.HoldPool, r.HoldDay = j.Hold.Payer, j.Hold.Pool, j.Standing.Day
-	return r, nil
+	if _, ok := j.Payer.Session(); ok {
+		r.HoldSession, r.HoldUser = j.Hold.Payer-j.Drawn, j.Drawn
+	}
+	return r
 }
 
 // leased reads the request of a lease, if that is still the one that counts: what it
@@ -100,7 +97,7 @@ func (t *txn) finish(r *row, j timmy.Job, o timmy.Outcome) error {
 		{held[0].name, held[0].from, fromSession},
 		{held[1].name, held[1].from, o.Cost.Charged - fromSession},
 	}
-	r.Balance = j.Posted - payers[1].amount
+	r.Balance = j.Posted - o.Cost.Charged // which is what most accounts have then
 	if err := t.setOutcome(r, o); err != nil {
 		return err
 	}
@@ -128,10 +125,11 @@ func (t *txn) finish(r *row, j timmy.Job, o timmy.Outcome) error {
 }
 
 // finishSession is the end of a session's request. What the session has left is known
-// only when the request runs no more, so that it is written second.
+// only when the request runs no more.
 func (t *txn) finishSession(id string, r *row, charged timmy.Msat) (live bool, err error) {
-	if live, err = t.afterSession(id, r, charged); err != nil {
-		return false, err
+	written := r.Balance
+	if live, err = t.afterSession(id, r, charged); err != nil || r.Balance == written {
+		return live, err
 	}
 	_, err = t.Exec(`UPDATE requests SET balance = ? WHERE id = ?`, r.Balance, r.ID)
 	return live, err

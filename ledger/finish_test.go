@@ -32,18 +32,13 @@ func TestAJobThatLiesIsRefused(t *testing.T) {
 		"less held":         func(j *timmy.Job) { j.Hold.Payer = 299 * sat },
 		"more of the pool":  func(j *timmy.Job) { j.Hold.Pool = 11 * sat },
 		"an older claim":    func(j *timmy.Job) { j.Lease.Token-- },
+		"an owner's share":  func(j *timmy.Job) { j.Payer, j.Drawn = timmy.SessionAccount("s"), 300*sat },
 		"a session":         func(j *timmy.Job) { j.Payer = timmy.SessionAccount("s") },
 		"nothing but a key": func(j *timmy.Job) { *j = timmy.Job{Request: timmy.Request{From: k, Payer: timmy.UserAccount(k)}} },
 	} {
 		told := j
 		lie(&told)
-		reply, err := f.Finish(t.Context(), told, complete(0, 0))
-		if name == "a session" { // which is read by its lease, and who pays is what the row says
-			if err != nil || reply.Payer != timmy.UserAccount(k) {
-				t.Errorf("%s: %+v, %v", name, reply, err)
-			}
-			continue
-		}
+		_, err := f.Finish(t.Context(), told, complete(0, 0))
 		if timmy.CodeOf(err) != timmy.Conflict {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -94,7 +94,7 @@ func balance(q *db.Tx, a timmy.Account) (b timmy.Balance, err error) {
 			COALESCE((SELECT SUM(amount) FROM postings WHERE source = ?), 0)`, a, a)
 		return b, err
 	}
-	err = q.Get(&b, `SELECT posted, held FROM accounts WHERE name = ?`, a)
+	err = q.Row([]any{&b.Posted, &b.Held}, `SELECT posted, held FROM accounts WHERE name = ?`, a)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

@@ -35,7 +35,9 @@ func (s *srow) live() bool { return s.State == timmy.SessionActive || s.State ==
 func (s *srow) account() timmy.Account { return timmy.SessionAccount(s.ID) }
 
 func sessionByID(q *db.Tx, id string) (s srow, ok bool, err error) {
-	err = q.Get(&s, `SELECT * FROM sessions WHERE id = ?`, id)
+	err = q.Row([]any{
+		&s.ID, &s.Owner, &s.State, &s.Expires, &s.Created, &s.Bearer, &s.Used, &s.Drawn, &s.MovedTo, &s.RefundTo, &s.RefundNext,
+	}, `SELECT id, owner, state, expires, created, bearer, used, drawn, moved_to, refund_to, refund_next FROM sessions WHERE id = ?`, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, false, nil
 	}

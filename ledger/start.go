@@ -57,8 +57,8 @@ type started struct {
 // nextQueued is the oldest command, or else the oldest request of those who have a
 // place. Suspects run one at a time: of those that died together, only one is to
 // blame.
-const nextQueued = `SELECT ` + beforeOutcome + ` FROM requests WHERE state = 'queued' AND (command = 1 OR who NOT IN (
-		SELECT who FROM requests WHERE state = 'running' AND command = 0 GROUP BY who HAVING COUNT(*) >= ?))
+const nextQueued = `SELECT ` + beforeOutcome + ` FROM requests WHERE state = 'queued' AND (command = 1 OR
+		(SELECT COUNT(*) FROM requests r WHERE r.state = 'running' AND r.command = 0 AND r.who = requests.who) < ?)
 	AND (crashes < ? OR (? = 1 AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.state = 'running' AND r.crashes >= ?)))
 	ORDER BY command DESC, seq LIMIT 1`
 
@@ -165,7 +165,7 @@ func (t *txn) admit(payer timmy.Account) (a admission, err error) {
 func (t *txn) start(r *row, a admission, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	r.State, r.Since, r.Tries = timmy.StateRunning, ms(t.now), r.Tries+1
 	r.LeaseUntil = t.lease()
-	job, err := t.job(r, a)
+	job, own, err := t.job(r, a)
 	if err != nil {
 		return started{}, err
 	}
@@ -175,7 +175,7 @@ func (t *txn) start(r *row, a admission, quote func(timmy.Job) (timmy.Quote, err
 		job.Hold, refusal = quote(job)
 	}
 	if refusal == nil {
-		refusal, err = t.hold(r, job)
+		refusal, err = t.hold(r, job, own)
 		if err != nil {
 			return started{}, err
 		}
@@ -184,6 +184,9 @@ func (t *txn) start(r *row, a admission, quote func(timmy.Job) (timmy.Quote, err
 		return started{}, err
 	}
 	if refusal == nil {
+		if _, ok := r.Payer.Session(); ok {
+			job.Drawn = r.HoldUser
+		}
 		return started{job: job, ok: true}, nil
 	}
 	job.Hold = timmy.Quote{}
@@ -225,20 +228,20 @@ const backgroundQuery = `SELECT COALESCE(p.posted, 0), COALESCE(p.held, 0), COAL
 	FROM (SELECT 1 AS one) AS o LEFT JOIN accounts AS p ON p.name = ? LEFT JOIN accounts AS h ON h.name = ?
 		LEFT JOIN conversations AS c ON c.thread = ? LEFT JOIN standings AS s ON s.key = ?`
 
-// job gathers what pricing needs, in one read.
-func (t *txn) job(r *row, a admission) (j timmy.Job, err error) {
-	var payer, pool timmy.Balance
+// job gathers what pricing needs, in one read; own is what the payer's account has.
+func (t *txn) job(r *row, a admission) (j timmy.Job, own timmy.Balance, err error) {
+	var pool timmy.Balance
 	var turns string
 	var s srecord
 	err = t.Row([]any{
-		&payer.Posted, &payer.Held, &pool.Posted, &pool.Held, &j.After, &turns, &s.asked, &s.score, &s.scored,
+		&own.Posted, &own.Held, &pool.Posted, &pool.Held, &j.After, &turns, &s.asked, &s.score, &s.scored,
 		&s.completed, &s.refused, &s.paid, &s.first, &s.last, &s.granted, &s.day,
 	}, backgroundQuery, r.Payer, timmy.HousePool, r.Thread, r.Asker)
 	if err != nil {
-		return j, err
+		return j, own, err
 	}
 	if j.History, err = readTurns(turns); err != nil {
-		return j, err
+		return j, own, err
 	}
 	j.Request, j.Tries, j.First = r.request(), int(r.Tries), r.First || s.asked == 1
 	j.Lease = timmy.Lease{Request: timmy.RequestID(r.ID), Token: r.Tries, Until: when(r.LeaseUntil)}
@@ -246,18 +249,17 @@ func (t *txn) job(r *row, a admission) (j timmy.Job, err error) {
 	if today := dayOf(t.now); j.Standing.Day != today {
 		j.Standing.Day, j.Standing.Granted = today, 0
 	}
-	j.Posted, j.PoolMax = payer.Posted, pool.Available()
+	j.Posted, j.PayerMax, j.PoolMax = own.Posted, own.Available(), pool.Available()
 	if a.draws != nil {
-		payer = *a.draws
+		j.PayerMax = a.draws.Available()
 	}
-	j.PayerMax = payer.Available()
-	return j, nil
+	return j, own, nil
 }
 
 // hold reserves a job's quote: the session's leg first, the rest on its owner. What
 // is not there is a refusal, after which nothing is held. r knows what is held; claim
 // writes it.
-func (t *txn) hold(r *row, j timmy.Job) (refusal, err error) {
+func (t *txn) hold(r *row, j timmy.Job, own timmy.Balance) (refusal, err error) {
 	q := j.Hold
 	if q.Payer < 0 || q.Pool < 0 || q.Total() > timmy.MaxMsat {
 		return nil, bug("quote of %d and %d for %s", q.Payer, q.Pool, r.ID)
@@ -265,7 +267,7 @@ func (t *txn) hold(r *row, j timmy.Job) (refusal, err error) {
 	if j.PayerMax < q.Payer || j.PoolMax < q.Pool {
 		return errShort, nil
 	}
-	first, second, err := t.legs(r.Payer, q.Payer)
+	first, second, err := t.legs(r.Payer, q.Payer, own)
 	if err != nil {
 		return nil, err
 	}
@@ -284,17 +286,14 @@ func (t *txn) hold(r *row, j timmy.Job) (refusal, err error) {
 	return nil, t.grant(r.Asker, r.HoldDay, q.Pool)
 }
 
-// legs splits what a payer has to reserve between a session and its owner.
-func (t *txn) legs(payer timmy.Account, amount timmy.Msat) (first, second leg, err error) {
+// legs splits what a payer has to reserve between a session, which has own, and its
+// owner.
+func (t *txn) legs(payer timmy.Account, amount timmy.Msat, own timmy.Balance) (first, second leg, err error) {
 	first, second = leg{"session", payer, 0}, leg{"user", payer, 0}
 	id, ok := payer.Session()
 	if !ok {
 		second.amount = amount
 		return first, second, nil
-	}
-	own, err := balance(t.Tx, payer)
-	if err != nil {
-		return first, second, err
 	}
 	first.amount = min(amount, own.Available())
 	second.amount = amount - first.amount
