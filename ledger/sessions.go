@@ -29,15 +29,20 @@ type srow struct {
 	RefundNext               int64  `db:"refund_next"`
 }
 
+const sessionColumns = `id, owner, state, expires, created, bearer, used, drawn, moved_to, refund_to, refund_next`
+
+// columns are where sessionColumns go.
+func (s *srow) columns() []any {
+	return []any{&s.ID, &s.Owner, &s.State, &s.Expires, &s.Created, &s.Bearer, &s.Used, &s.Drawn, &s.MovedTo, &s.RefundTo, &s.RefundNext}
+}
+
 // live reports whether the session is open for work.
 func (s *srow) live() bool { return s.State == timmy.SessionActive || s.State == timmy.SessionPaused }
 
 func (s *srow) account() timmy.Account { return timmy.SessionAccount(s.ID) }
 
 func sessionByID(q *db.Tx, id string) (s srow, ok bool, err error) {
-	err = q.Row([]any{
-		&s.ID, &s.Owner, &s.State, &s.Expires, &s.Created, &s.Bearer, &s.Used, &s.Drawn, &s.MovedTo, &s.RefundTo, &s.RefundNext,
-	}, `SELECT id, owner, state, expires, created, bearer, used, drawn, moved_to, refund_to, refund_next FROM sessions WHERE id = ?`, id)
+	err = q.Row(s.columns(), `SELECT `+sessionColumns+` FROM sessions WHERE id = ?`, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, false, nil
 	}
@@ -203,35 +208,52 @@ func (l *Ledger) Session(ctx context.Context, id string) (timmy.Session, error) 
 	return s, err
 }
 
+// glance is what most sessions are shown by, in one row: themselves, their account, the
+// payment that opened them (none, as with one that only a remainder moved into), and
+// whether an invoice of theirs is open.
+const glance = `SELECT ` + sessionColumns + `, COALESCE(a.posted, 0), COALESCE(a.held, 0), COALESCE((SELECT hash FROM invoices
+			WHERE account = ? AND purpose = 'deposit' AND state = 'settled' AND hash IS NOT NULL ORDER BY created, ref LIMIT 1), ''),
+		CASE WHEN EXISTS (SELECT 1 FROM invoices WHERE account = ? AND state = 'open') THEN 1 ELSE 0 END
+	FROM sessions LEFT JOIN accounts AS a ON a.name = ? WHERE id = ?`
+
 func (l *Ledger) readSession(ctx context.Context, id string) (out timmy.Session, due bool, err error) {
 	now := ms(l.o.Now())
 	err = l.read(ctx, func(q *db.Tx) error {
-		s, ok, err := sessionByID(q, id)
-		if err != nil {
-			return err
-		}
-		if !ok {
+		var s srow
+		var bal timmy.Balance
+		var paid string
+		var open bool
+		payer := timmy.SessionAccount(id)
+		err := q.Row(append(s.columns(), &bal.Posted, &bal.Held, &paid, &open), glance, payer, payer, payer, id)
+		if errors.Is(err, sql.ErrNoRows) {
 			return timmy.Errorf(timmy.NotFound, "Session not found")
 		}
-		due = s.State != timmy.SessionExpired && s.Expires <= now
-		bal, err := drawable(q, s.account(), l.o.MaxDeposit)
+		if err == nil && s.Owner != "" {
+			bal, err = s.drawable(q, l.o.MaxDeposit)
+		}
 		if err != nil {
 			return err
 		}
+		due = s.State != timmy.SessionExpired && s.Expires <= now
 		out = timmy.Session{
 			ID: s.ID, State: s.State, Owner: keyOf(s.Owner), Balance: bal.Posted, Available: bal.Available(),
 			Expires: when(s.Expires), Created: when(s.Created), Bearer: s.Bearer, Used: s.Used, Moved: s.MovedTo != "",
 			RefundTo: s.RefundTo,
 		}
-		if s.Bearer != 0 {
-			out.Paid, err = firstPaid(q, s.account())
-		} else {
-			out.Deposit, err = openInvoice(q, s.account(), timmy.ForDeposit, 0)
+		if s.Bearer != 0 && paid != "" {
+			if out.Paid, err = timmy.ParseHash(paid); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
+		if !open {
+			return nil
 		}
-		out.TopUp, err = openInvoice(q, s.account(), timmy.ForTopUp, now)
+		if s.Bearer == 0 {
+			if out.Deposit, err = openInvoice(q, payer, timmy.ForDeposit, 0); err != nil {
+				return err
+			}
+		}
+		out.TopUp, err = openInvoice(q, payer, timmy.ForTopUp, now)
 		return err
 	})
 	return out, due, err
@@ -264,21 +286,6 @@ func (l *Ledger) Owned(ctx context.Context, k timmy.PubKey, limit int) (out []ti
 		return nil
 	})
 	return out, err
-}
-
-// firstPaid is the payment that opened a session; zero: there was none, as with one
-// that only a remainder moved into.
-func firstPaid(q *db.Tx, a timmy.Account) (h timmy.Hash, err error) {
-	var text string
-	err = q.Get(&text, `SELECT hash FROM invoices WHERE account = ? AND purpose = 'deposit' AND state = 'settled' AND hash IS NOT NULL
-		ORDER BY created, ref LIMIT 1`, a)
-	if errors.Is(err, sql.ErrNoRows) {
-		return h, nil
-	}
-	if err != nil {
-		return h, err
-	}
-	return timmy.ParseHash(text)
 }
 
 // Presented notes that the bearer has been used.
