@@ -20,7 +20,8 @@
 // SQLite; every transaction takes this lock first, so there are no deadlocks among
 // towers; and since each batch moves the one row of the pool, they would wait for
 // each other anyway. What the server gives up all the same (40001, 40P01) is tried
-// again, one write at a time. Hints ([Tx.Hint]) go out with the commit.
+// again, one write at a time. Hints ([Tx.Hint]) go out with the commit. Statements that
+// need not be answered at once ([Tx.Later]) are sent together.
 //
 // It knows no table. It will not hand out a raw handle, and it will not repeat a
 // write whose COMMIT may have arrived: only the caller can know what that means.

@@ -26,6 +26,7 @@ type Tx struct {
 	ctx   context.Context
 	s     *session
 	hints []string
+	late  []*later
 }
 
 // session is a connection with its prepared statements.
@@ -108,6 +109,9 @@ func (s *session) close() error {
 func (tx *Tx) prepare(query string, args []any) (*sqlx.Stmt, []any, error) {
 	if tx.s == nil {
 		return nil, nil, errTxOver
+	}
+	if err := tx.Flush(); err != nil {
+		return nil, nil, err
 	}
 	args, err := tx.arguments(args)
 	if err != nil {

@@ -316,8 +316,14 @@ func (d *DB) guarded(it *item, tx *Tx) (err error) {
 			d.log.Error("a write panicked", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("a write panicked: %v", p)
 		}
+		if err != nil {
+			tx.late = nil // what waited is not to be done
+		}
 	}()
-	return it.f(tx)
+	if err := it.f(tx); err != nil {
+		return err
+	}
+	return tx.Flush()
 }
 
 // mindWAL looks at the size of the write-ahead log from time to time.

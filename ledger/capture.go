@@ -52,87 +52,98 @@ func fill(list []entry, id string, sources, goals []leg) []entry {
 // capture books the cost of a request out of what it held, and releases the rest: what
 // [txn.release] and [txn.post] would do one by one, in a statement for all postings and
 // one for each account. The guard of an account is in its write; that the cost is not
-// above the hold was checked. It says whether the user's leg was taken from an account
-// that had what was expected, so that it need not be read.
-func (t *txn) capture(id string, held [3]leg, payers []leg, absorbed, dust, expected timmy.Msat) (had bool, err error) {
-	list := charges(id, payers, absorbed, dust, t.l.o.PoolShare)
+// above the hold was checked. expected is what the payer's account had at the start.
+func (t *txn) capture(r *row, held [3]leg, payers []leg, absorbed, dust, expected timmy.Msat) error {
+	list := charges(r.ID, payers, absorbed, dust, t.l.o.PoolShare)
 	if err := t.enter(list); err != nil {
-		return false, err
+		return err
 	}
 	for i, out := range []timmy.Msat{payers[0].amount, payers[1].amount, absorbed} {
 		h := held[i]
 		if h.amount == 0 {
 			continue
 		}
-		n := int64(0)
-		if i == 1 {
-			n, err = t.Exec(`UPDATE accounts SET posted = posted - ?, held = held - ?
-				WHERE name = ? AND held >= ? AND posted - held >= ? AND posted = ?`, out, h.amount, h.from, h.amount, out-h.amount, expected)
-			had = n == 1
+		take := t.take
+		if _, ok := r.Payer.Session(); i == 1 && !ok {
+			take = func(h leg, out timmy.Msat) error { return t.takeExpected(r, h, out, expected) }
 		}
-		if err == nil && n == 0 {
-			n, err = t.Exec(`UPDATE accounts SET posted = posted - ?, held = held - ?
-				WHERE name = ? AND held >= ? AND posted - held >= ?`, out, h.amount, h.from, h.amount, out-h.amount)
-		}
-		if err != nil {
-			return false, err
-		}
-		if n != 1 {
-			return false, bug("capturing %d of %d that %s held", out, h.amount, h.from)
+		if err := take(h, out); err != nil {
+			return err
 		}
 	}
 	for _, e := range list {
 		if e.to.Floored() {
 			if err := t.arrive(e.to, e.amount); err != nil {
-				return false, err
+				return err
 			}
 		}
 	}
-	return had, nil
+	return nil
+}
+
+// take moves out of an account what a request costs it, and releases what it held there.
+func (t *txn) take(h leg, out timmy.Msat) error {
+	return t.Later(func(n int64) error {
+		if n != 1 {
+			return bug("capturing %d of %d that %s held", out, h.amount, h.from)
+		}
+		return nil
+	}, `UPDATE accounts SET posted = posted - ?, held = held - ?
+		WHERE name = ? AND held >= ? AND posted - held >= ?`, out, h.amount, h.from, h.amount, out-h.amount)
+}
+
+// takeExpected is take from the payer's own account. If that had not what was expected,
+// the request's balance is read and written anew.
+func (t *txn) takeExpected(r *row, h leg, out, expected timmy.Msat) error {
+	return t.Later(func(n int64) error {
+		if n == 1 {
+			return nil
+		}
+		if err := t.take(h, out); err != nil {
+			return err
+		}
+		return t.setBalance(r)
+	}, `UPDATE accounts SET posted = posted - ?, held = held - ?
+		WHERE name = ? AND held >= ? AND posted - held >= ? AND posted = ?`, out, h.amount, h.from, h.amount, out-h.amount, expected)
 }
 
 // enter writes postings, which all are new. Their accounts are the caller's to move.
 // Several go at once where each statement is a way to the server; SQLite would keep a
 // journal for such a statement.
 func (t *txn) enter(list []entry) error {
-	if len(list) == 0 {
-		return nil
-	}
-	atOnce, written := 1, int64(0)
+	atOnce, written, left := 1, int64(0), len(list)
 	if !t.oneProcess() {
-		atOnce = len(list)
+		atOnce = max(1, len(list))
 	}
 	for some := range slices.Chunk(list, atOnce) {
-		n, err := t.enterSome(some)
+		args := make([]any, 0, 5*len(some))
+		for _, e := range some {
+			if e.amount <= 0 || e.amount > timmy.MaxMsat {
+				return bug("posting %s of %d", e.key, e.amount)
+			}
+			args = append(args, e.key, e.from, e.to, e.amount, ms(t.now))
+		}
+		left -= len(some)
+		last := left == 0
+		err := t.Later(func(n int64) error {
+			if written += n; !last || written == int64(len(list)) {
+				return nil
+			}
+			if written == 0 {
+				return errPosted
+			}
+			return bug("%d of %d postings from %s were new", written, len(list), list[0].key)
+		}, `INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?)`+
+			strings.Repeat(`, (?, ?, ?, ?, ?)`, len(some)-1)+` ON CONFLICT (key) DO NOTHING`, args...)
 		if err != nil {
 			return err
 		}
-		written += n
 	}
-	switch written {
-	case 0:
-		return errPosted
-	case int64(len(list)):
-		return nil
-	}
-	return bug("%d of %d postings from %s were new", written, len(list), list[0].key)
-}
-
-func (t *txn) enterSome(list []entry) (int64, error) {
-	args := make([]any, 0, 5*len(list))
-	for _, e := range list {
-		if e.amount <= 0 || e.amount > timmy.MaxMsat {
-			return 0, bug("posting %s of %d", e.key, e.amount)
-		}
-		args = append(args, e.key, e.from, e.to, e.amount, ms(t.now))
-	}
-	return t.Exec(`INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?)`+
-		strings.Repeat(`, (?, ?, ?, ?, ?)`, len(list)-1)+` ON CONFLICT (key) DO NOTHING`, args...)
+	return nil
 }
 
 // arrive adds to an account.
 func (t *txn) arrive(to timmy.Account, amount timmy.Msat) error {
-	_, err := t.Exec(`INSERT INTO accounts (name, posted) VALUES (?, ?)
+	return t.Later(nil, `INSERT INTO accounts (name, posted) VALUES (?, ?)
 		ON CONFLICT (name) DO UPDATE SET posted = accounts.posted + excluded.posted`, to, amount)
-	return err
 }

@@ -101,8 +101,7 @@ func (t *txn) finish(r *row, j timmy.Job, o timmy.Outcome) error {
 	if err := t.setOutcome(r, o); err != nil {
 		return err
 	}
-	had, err := t.capture(r.ID, held, payers, o.Cost.Absorbed, o.Cost.Dust, j.Posted)
-	if err != nil {
+	if err := t.capture(r, held, payers, o.Cost.Absorbed, o.Cost.Dust, j.Posted); err != nil {
 		return err
 	}
 	if err := t.grant(r.Asker, r.HoldDay, o.Cost.Absorbed-r.HoldPool); err != nil {
@@ -113,12 +112,15 @@ func (t *txn) finish(r *row, j timmy.Job, o timmy.Outcome) error {
 		if live, err = t.finishSession(id, r, payers[1].amount); err != nil {
 			return err
 		}
-	} else if !had {
+	} else if held[1].amount == 0 {
 		if err := t.setBalance(r); err != nil {
 			return err
 		}
 	}
 	if err := t.remember(r, j, o, live); err != nil {
+		return err
+	}
+	if err := t.Flush(); err != nil { // the balance is known then
 		return err
 	}
 	return t.answer(r)

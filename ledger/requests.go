@@ -184,10 +184,9 @@ func (t *txn) noteAsker(r *row) error {
 	if r.Front == timmy.FrontDM {
 		replyTo = r.ReplyTo
 	}
-	_, err := t.Exec(`INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
+	return t.Later(nil, `INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
 		ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = standings.asked + 1,
 			reply_to = COALESCE(excluded.reply_to, standings.reply_to)`, r.Asker, ms(t.now), ms(t.now), replyTo)
-	return err
 }
 
 // Reply reads what became of a request; done is false while it is not final.

@@ -74,15 +74,15 @@ func (t *txn) grant(asker string, day int64, delta timmy.Msat) error {
 		return nil
 	}
 	if delta < 0 {
-		_, err := t.Exec(`UPDATE standings SET granted = granted + ? WHERE key = ? AND day = ?`, delta, asker, day)
-		return err
+		return t.Later(nil, `UPDATE standings SET granted = granted + ? WHERE key = ? AND day = ?`, delta, asker, day)
 	}
-	n, err := t.Exec(`UPDATE standings SET granted = CASE WHEN day = ? THEN granted ELSE 0 END + ?, day = ? WHERE key = ?`,
+	return t.Later(func(n int64) error {
+		if n != 1 {
+			return bug("a grant to %s, who was never seen", asker)
+		}
+		return nil
+	}, `UPDATE standings SET granted = CASE WHEN day = ? THEN granted ELSE 0 END + ?, day = ? WHERE key = ?`,
 		day, delta, day, asker)
-	if err == nil && n != 1 {
-		err = bug("a grant to %s, who was never seen", asker)
-	}
-	return err
 }
 
 // grade moves a standing by an outcome. What was granted is not its. s is the standing
@@ -91,21 +91,22 @@ func (t *txn) grade(s timmy.Standing, o timmy.Outcome) error {
 	if t.l.o.Grade == nil {
 		return nil
 	}
-	n, err := t.regrade(s, o)
-	if err != nil || n == 1 {
-		return err
-	}
-	if s, err = standing(t.Tx, s.Key); err != nil {
-		return err
-	}
-	_, err = t.regrade(s, o)
-	return err
+	return t.regrade(s, o, func(n int64) error {
+		if n == 1 {
+			return nil
+		}
+		s, err := standing(t.Tx, s.Key)
+		if err != nil {
+			return err
+		}
+		return t.regrade(s, o, nil)
+	})
 }
 
 // regrade writes what an outcome makes of s, if that is the key's standing still.
-func (t *txn) regrade(s timmy.Standing, o timmy.Outcome) (int64, error) {
+func (t *txn) regrade(s timmy.Standing, o timmy.Outcome, check func(n int64) error) error {
 	g := t.l.o.Grade(s, o, t.now)
-	return t.Exec(`UPDATE standings SET score = ?, scored = ?, completed = ?, refused = ?, paid = ?, last_seen = ?
+	return t.Later(check, `UPDATE standings SET score = ?, scored = ?, completed = ?, refused = ?, paid = ?, last_seen = ?
 		WHERE key = ? AND score = ? AND scored = ? AND completed = ? AND refused = ? AND paid = ?`,
 		g.Score, ms(g.Scored), g.Completed, g.Refused, g.Paid, ms(g.LastSeen),
 		s.Key.String(), s.Score, ms(s.Scored), s.Completed, s.Refused, s.Paid)

@@ -203,14 +203,15 @@ func (t *txn) start(r *row, a admission, quote func(timmy.Job) (timmy.Quote, err
 
 // claim writes who runs r, and what is reserved for it.
 func (t *txn) claim(r *row) error {
-	n, err := t.Exec(`UPDATE requests SET state = ?, since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = '',
+	return t.Later(func(n int64) error {
+		if n != 1 {
+			return bug("claiming %s, which is not queued", r.ID)
+		}
+		return nil
+	}, `UPDATE requests SET state = ?, since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = '',
 			hold_pool = ?, hold_session = ?, hold_user = ?, hold_day = ?
 		WHERE id = ? AND state = 'queued'`, r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil,
 		r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay, r.ID)
-	if err == nil && n != 1 {
-		err = bug("claiming %s, which is not queued", r.ID)
-	}
-	return err
 }
 
 // note keeps why a request that waits is not running: the asker is told with the

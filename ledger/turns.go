@@ -78,31 +78,35 @@ func window(turns []timmy.Turn) []timmy.Turn {
 // addTurns appends a question and its answer to a conversation. c is what it was when
 // the request was claimed; if it has moved on since, or was forgotten, it is read anew.
 func (t *txn) addTurns(r *row, c conversation, answer string) error {
-	n, err := t.setTurns(r, c, answer)
-	if err != nil || n == 1 {
-		return err
-	}
-	if c, err = conversationOf(t.Tx, r.Thread); err != nil {
-		return err
-	}
-	if n, err = t.setTurns(r, c, answer); err == nil && n != 1 {
-		err = bug("the conversation of %s moved while it was written", r.ID)
-	}
-	return err
+	return t.setTurns(r, c, answer, func(n int64) error {
+		if n == 1 {
+			return nil
+		}
+		c, err := conversationOf(t.Tx, r.Thread)
+		if err != nil {
+			return err
+		}
+		return t.setTurns(r, c, answer, func(n int64) error {
+			if n != 1 {
+				return bug("the conversation of %s moved while it was written", r.ID)
+			}
+			return nil
+		})
+	})
 }
 
 // setTurns writes what a question and its answer make of c, if that is the thread's
 // conversation still.
-func (t *txn) setTurns(r *row, c conversation, answer string) (int64, error) {
+func (t *txn) setTurns(r *row, c conversation, answer string, check func(n int64) error) error {
 	turns := window(append(slices.Clip(c.turns),
 		timmy.Turn{Role: timmy.RoleUser, Text: r.Text, Tokens: timmy.Tokens(r.Text)},
 		timmy.Turn{Role: timmy.RoleAssistant, Text: answer, Tokens: timmy.Tokens(answer)}))
 	text := writeTurns(turns)
 	if c.last == "" {
-		return t.Exec(`INSERT INTO conversations (thread, last, turns) VALUES (?, ?, ?) ON CONFLICT (thread) DO NOTHING`,
+		return t.Later(check, `INSERT INTO conversations (thread, last, turns) VALUES (?, ?, ?) ON CONFLICT (thread) DO NOTHING`,
 			r.Thread, r.ID, text)
 	}
-	return t.Exec(`UPDATE conversations SET last = ?, turns = ? WHERE thread = ? AND last = ?`, r.ID, text, r.Thread, c.last)
+	return t.Later(check, `UPDATE conversations SET last = ?, turns = ? WHERE thread = ? AND last = ?`, r.ID, text, r.Thread, c.last)
 }
 
 // Forget deletes the conversation of a thread and, if prompts is set, the texts and
