@@ -1,13 +1,9 @@
 package ledger
 
 import (
-	"context"
 	"fmt"
-	"io/fs"
-	"path"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/timmy-tower/timmy"
@@ -128,32 +124,8 @@ func TestWhatIsForgottenStaysForgotten(t *testing.T) {
 // Excludes: a conversation that an upgrade loses or mixes up, and texts that are cut at
 // the wrong place.
 func TestConversationsOutliveAnUpgrade(t *testing.T) {
-	where := booksPath(t)
-	d, err := openBooks(t.Context(), where)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	old := fstest.MapFS{}
-	folder := d.Dialect().Folder("migrations")
-	names, err := fs.Glob(migrations, path.Join(folder, "000[0-4]*.sql"))
-	if err != nil || len(names) != 5 {
-		t.Fatal(names, err)
-	}
-	for _, name := range names {
-		text, err := fs.ReadFile(migrations, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		old["old/"+path.Base(name)] = &fstest.MapFile{Data: text}
-	}
-	if err := d.Migrate(ctx, old, "old"); err != nil {
-		t.Fatal(err)
-	}
 	said := []string{"why?\nuser 3\nno", "günstig 🐢", "", "because"}
-	err = d.Write(ctx, func(tx *db.Tx) error {
+	where := booksOf(t, "000[0-4]*.sql", func(tx *db.Tx) error {
 		for i, text := range said {
 			for n := range 2 {
 				thread, role := "dm:"+key(byte(n+1)).String(), []timmy.Role{timmy.RoleUser, timmy.RoleAssistant}[i%2]
@@ -164,13 +136,6 @@ func TestConversationsOutliveAnUpgrade(t *testing.T) {
 		}
 		return nil
 	})
-	cancel()
-	if stopped := <-done; err != nil || stopped != nil {
-		t.Fatal(err, stopped)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
 	f := &fix{t: t, clock: &clock{t: time.Now()}, path: where}
 	f.open()
 	defer f.stop()

@@ -39,6 +39,17 @@ const oldRows = 20_000
 // oldBooks makes books of the first schema.
 func oldBooks(t *testing.T) (where string) {
 	t.Helper()
+	return booksOf(t, "00001_*.sql", func(tx *db.Tx) error {
+		_, err := tx.Exec(`INSERT INTO sessions (id, owner, state, expires, created)
+			WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			SELECT 's' || i, 'o' || i, 'expired', i, i FROM n`, oldRows)
+		return err
+	})
+}
+
+// booksOf makes books by some of the migrations, and fills them.
+func booksOf(t *testing.T, files string, fill func(tx *db.Tx) error) (where string) {
+	t.Helper()
 	where = booksPath(t)
 	d, err := openBooks(t.Context(), where)
 	if err != nil {
@@ -47,19 +58,22 @@ func oldBooks(t *testing.T) (where string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	first, err := fs.ReadFile(migrations, path.Join(d.Dialect().Folder("migrations"), "00001_ledger.sql"))
-	if err != nil {
+	names, err := fs.Glob(migrations, path.Join(d.Dialect().Folder("migrations"), files))
+	if err != nil || len(names) == 0 {
+		t.Fatal(files, err)
+	}
+	old := fstest.MapFS{}
+	for _, name := range names {
+		text, err := fs.ReadFile(migrations, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old["old/"+path.Base(name)] = &fstest.MapFile{Data: text}
+	}
+	if err := d.Migrate(ctx, old, "old"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Migrate(ctx, fstest.MapFS{"old/00001_ledger.sql": {Data: first}}, "old"); err != nil {
-		t.Fatal(err)
-	}
-	err = d.Write(ctx, func(tx *db.Tx) error {
-		_, err := tx.Exec(`INSERT INTO sessions (id, owner, state, expires, created)
-			WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-			SELECT 's' || i, 'o' || i, 'expired', i, i FROM n`, oldRows)
-		return err
-	})
+	err = d.Write(ctx, fill)
 	cancel()
 	if stopped := <-done; err != nil || stopped != nil {
 		t.Fatal(err, stopped)
