@@ -40,8 +40,8 @@ func (tx *Tx) Later(check func(n int64) error, query string, args ...any) error 
 	return nil
 }
 
-// Flush sends what waits and asks the checks, in order. They may call tx. What was
-// changed by a check is as it should be after it.
+// Flush sends what waits and asks the checks, in order, which may call tx: for who needs
+// what they have found out. Any call but Later does it first.
 func (tx *Tx) Flush() error {
 	for len(tx.late) > 0 {
 		list := tx.late

@@ -155,15 +155,19 @@ func (tx *Tx) arguments(args []any) ([]any, error) {
 
 // Exec runs a statement and says how many rows it changed.
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
-	st, args, err := tx.prepare(query, args)
-	if err != nil {
-		return 0, err
-	}
-	r, err := st.ExecContext(tx.ctx, args...)
+	r, err := tx.exec(query, args)
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
+}
+
+func (tx *Tx) exec(query string, args []any) (sql.Result, error) {
+	st, args, err := tx.prepare(query, args)
+	if err != nil {
+		return nil, err
+	}
+	return st.ExecContext(tx.ctx, args...)
 }
 
 // Insert writes one row and says the number that the database gave it in the column key,
@@ -174,11 +178,7 @@ func (tx *Tx) Insert(key, query string, args ...any) (n int64, err error) {
 		return n, err
 	}
 	// For RETURNING SQLite makes a table at each run, which takes as long as the insert.
-	st, args, err := tx.prepare(query, args)
-	if err != nil {
-		return 0, err
-	}
-	r, err := st.ExecContext(tx.ctx, args...)
+	r, err := tx.exec(query, args)
 	if err != nil {
 		return 0, err
 	}

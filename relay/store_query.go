@@ -133,7 +133,7 @@ func read(tx *db.Tx, list []scan, most int) ([]found, bool, error) {
 
 // read reads one range.
 func (s scan) read(tx *db.Tx, most int) (list []found, whole bool, err error) {
-	if s.whole {
+	if s.ordered {
 		list, whole, err = s.stream(tx, s.newest(), most)
 		// What a limit cuts apart must not be equally old: which of them are first, ids say.
 		if n := len(list); err != nil || whole || n == most && n > 1 && list[n-1].ev.CreatedAt != list[n-2].ev.CreatedAt {

@@ -15,10 +15,10 @@ import (
 
 // scan is a walk over one range of an index, newest first.
 type scan struct {
-	tail  string // of the query, from FROM on
-	time  string // the column of the order
-	args  []any
-	whole bool // an index has just this range, in order
+	tail    string // of the query, from FROM on
+	time    string // the column of the order
+	args    []any
+	ordered bool // an index has just this range, in order
 }
 
 // keys is the query for what sorting needs.
@@ -102,7 +102,7 @@ func eventScans(q conditions, f nostr.Filter) []scan {
 			c.intIn("e.kind", k)
 			c.tags(f.Tags, "")
 			sc := q.scan(from, "e", c)
-			sc.whole = len(f.IDs) == 0 && len(k) == 1 && len(a) <= 1
+			sc.ordered = len(f.IDs) == 0 && len(k) == 1 && len(a) <= 1
 			list = append(list, sc)
 		}
 	}
@@ -128,7 +128,7 @@ func tagScans(q conditions, f nostr.Filter, name string) []scan {
 			c.hexIn("e.pubkey", f.Authors)
 			c.tags(f.Tags, name)
 			sc := q.scan(from, "t", c)
-			sc.whole = len(k) == 1 && len(v) == 1
+			sc.ordered = len(k) == 1 && len(v) == 1
 			list = append(list, sc)
 		}
 	}

@@ -285,7 +285,7 @@ func TestStrangersWalkOverPublicEventsOnly(t *testing.T) {
 		for _, who := range []reader{{strict: true}, {strict: true, keys: []string{k}}} {
 			for _, sc := range scans(f, who, 0, db.SQLite) {
 				plan := explain(t, s, sc.keys(), append(sc.args, 10)...)
-				if sc.whole {
+				if sc.ordered {
 					newest := explain(t, s, sc.newest(), append(sc.args, 10)...)
 					if slices.ContainsFunc(newest, func(step string) bool { return strings.Contains(step, "TEMP") }) {
 						t.Errorf("%s: encodings are sorted: %q", f, newest)
