@@ -86,6 +86,7 @@ bench-pipeline:
 	cd bench/relays && $(GO) build -mod=mod -tags '$(TAGS)' -o ../../bin/pipeline ./pipeline
 	cd bench/relays && $(GO) build -mod=mod -o ../../bin/pipeline-pure ./pipeline
 	./bin/pipeline -pure ./bin/pipeline-pure -rounds $(ROUNDS)
+	./bin/pipeline -growth 100000
 
 # kill -9 under load, KILLS times, and at each failpoint; and all promises of the books
 # as often as docs/promises.md says, on both databases: hours. What is random follows

@@ -30,11 +30,15 @@ func main() {
 	rounds := flag.Int("rounds", 3, "how often each has its turn")
 	seed := flag.Uint64("seed", 1, "of keys and messages")
 	folder := flag.String("folder", "", "where data is put; empty: the system's folder for temporary files")
+	wraps := flag.Int("growth", 0, "take so many wraps through the tower's parts and compare the memory")
 	flag.Parse()
 	var err error
-	if *name != "" {
+	switch {
+	case *wraps > 0:
+		err = growth(os.Stdout, *folder, *wraps, *seed)
+	case *name != "":
 		err = one(os.Stdout, *name, *folder, *cell, *seed)
-	} else {
+	default:
 		err = all(os.Stdout, *pure, *folder, *cell, *rounds, *seed)
 	}
 	if err != nil {
