@@ -21,18 +21,16 @@ func bareReserve(i int, id string) func(c *bareConn) error {
 			query string
 			args  []any
 		}{
-			{
-				`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since)
-				VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, 'queued', ?) ON CONFLICT (id) DO NOTHING`,
-				[]any{id, string(r.Front), r.From.String(), r.From.String(), string(r.Payer), r.Thread, r.Text, []byte(nil), now, now},
-			},
-			{`INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
-				ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = standings.asked + 1,
-					reply_to = COALESCE(excluded.reply_to, standings.reply_to)`, []any{r.From.String(), now, now, []byte(nil)}},
 			{`UPDATE accounts SET held = held + ? WHERE name = ? AND posted - held >= ?`, []any{int64(held), string(r.Payer), int64(held)}},
-			{`UPDATE requests SET state = 'running', since = ?, tries = ?, lease_owner = ?, lease_until = ?, need = 0, invoice = '',
-					hold_pool = ?, hold_session = ?, hold_user = ?, hold_day = ?
-				WHERE id = ? AND state = 'queued'`, []any{now, 1, "bench", now, 0, 0, int64(held), 1, id}},
+			{
+				`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, first,
+					state, since, tries, lease_owner, lease_until, hold_pool, hold_session, hold_user, hold_day)
+				VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, 0, 'running', ?, 1, ?, ?, 0, 0, ?, ?) ON CONFLICT (id) DO NOTHING`,
+				[]any{
+					id, string(r.Front), r.From.String(), r.From.String(), string(r.Payer), r.Thread, r.Text,
+					[]byte(nil), now, now, "bench", now, int64(held), 1,
+				},
+			},
 		}
 		for _, s := range steps {
 			if err := c.exec(s.query, s.args...); err != nil {

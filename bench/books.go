@@ -95,7 +95,7 @@ func (s *store) openBooks(place string, askers int) (*books, error) {
 	return b, nil
 }
 
-// fund pays each asker's account full, all at once.
+// fund pays the account of each asker full, all at once; all have been seen before.
 func (b *books) fund(ctx context.Context, askers int) error {
 	errs := make([]error, askers)
 	var wg sync.WaitGroup
@@ -118,6 +118,9 @@ func (b *books) give(ctx context.Context, i int) error {
 		return err
 	}
 	_, err = b.Credit(ctx, timmy.Payment{Hash: inv.Hash, Ref: ref, Received: deposit, Preimage: preimage, Settled: true, At: time.Now()}, "")
+	if err == nil {
+		_, err = b.Meet(ctx, asker(i))
+	}
 	return err
 }
 

@@ -29,7 +29,9 @@ func (l *Ledger) Finish(ctx context.Context, j timmy.Job, o timmy.Outcome) (repl
 		return timmy.Reply{}, err
 	}
 	l.stats.finished.Add(1)
-	signal(l.queued) // a place of this asker is free
+	if !l.noneQueued.Load() {
+		signal(l.queued) // a place of this asker is free
+	}
 	return reply, nil
 }
 

@@ -108,7 +108,7 @@ func TestWhatIsForgottenStaysForgotten(t *testing.T) {
 		answer(ask("old"))
 		runs := ask("runs")
 		f.talked(runs, "why old", "because")
-		_, err := f.Forget(ctx, runs.Thread, false)
+		_, err := f.Forget(ctx, runs.Thread, timmy.PubKey{})
 		f.ok(err)
 		want := []string{}
 		for i := range between {

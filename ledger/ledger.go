@@ -54,6 +54,10 @@ type Ledger struct {
 	parcels chan struct{}
 	stats   counters
 
+	// noneQueued: when this process looked last, nothing was, and it has queued nothing
+	// since. Only the writer's goroutine sets it.
+	noneQueued atomic.Bool
+
 	// leaseClock is what leases are measured by: on PostgreSQL its server's, for the
 	// clocks of several towers differ.
 	leaseClock func(t *txn) time.Time
@@ -158,6 +162,7 @@ func (l *Ledger) write(ctx context.Context, step failpoint.Point, f func(t *txn)
 			err = failpoint.Before(step)
 		}
 		if t.queued {
+			l.noneQueued.Store(false)
 			tx.Hint(hintQueued)
 		}
 		if t.parcels {

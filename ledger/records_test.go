@@ -204,7 +204,7 @@ func TestHistoryIsTheDocumentedWindow(t *testing.T) {
 	if j = ask("last", "w", complete(0, 0)); len(j.History) != 1 {
 		t.Errorf("history over the budget: %d", len(j.History))
 	}
-	n, err := f.Forget(ctx, "dm:"+k.String(), true)
+	n, err := f.Forget(ctx, "dm:"+k.String(), k)
 	f.ok(err)
 	if n < 30 {
 		t.Errorf("forgot %d rows", n)

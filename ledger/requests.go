@@ -177,16 +177,20 @@ func (t *txn) accept(r *row) (fresh bool, err error) {
 	return true, t.noteAsker(r)
 }
 
-// noteAsker keeps when a key was seen, how often it asked, and where its last direct
-// message wanted the answer: notices go there too.
+// noteAsker keeps when a key was seen, that it asked, and where its last direct message
+// wanted the answer: notices go there too.
 func (t *txn) noteAsker(r *row) error {
-	var replyTo []byte
-	if r.Front == timmy.FrontDM {
-		replyTo = r.ReplyTo
-	}
 	return t.Later(nil, `INSERT INTO standings (key, first_seen, last_seen, asked, reply_to) VALUES (?, ?, ?, 1, ?)
-		ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = standings.asked + 1,
-			reply_to = COALESCE(excluded.reply_to, standings.reply_to)`, r.Asker, ms(t.now), ms(t.now), replyTo)
+		ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen, asked = 1,
+			reply_to = COALESCE(excluded.reply_to, standings.reply_to)`, r.Asker, ms(t.now), ms(t.now), r.replyTo())
+}
+
+// replyTo is where the asker wants direct messages, if the request says so.
+func (r *row) replyTo() []byte {
+	if r.Front != timmy.FrontDM {
+		return nil
+	}
+	return r.ReplyTo
 }
 
 // Reply reads what became of a request; done is false while it is not final.

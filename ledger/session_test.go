@@ -190,7 +190,7 @@ func TestABoundSessionSharesItsOwnersAccount(t *testing.T) {
 	f.state("s", timmy.SessionExpired)
 	f.posted(u, 10_250*sat)
 	f.posted(timmy.SessionAccount("s"), 0)
-	if n, err := f.Forget(ctx, "session:s", false); err != nil || n != 0 {
+	if n, err := f.Forget(ctx, "session:s", timmy.PubKey{}); err != nil || n != 0 {
 		t.Errorf("%d turns after the end, %v", n, err)
 	}
 	f.verify()

@@ -65,22 +65,24 @@ func drawable(q *db.Tx, payer timmy.Account, most timmy.Msat) (timmy.Balance, er
 	if !ok {
 		return balance(q, payer)
 	}
-	return s.drawable(q, most)
+	own, err := balance(q, payer)
+	if err != nil {
+		return own, err
+	}
+	return s.drawable(q, own, most)
 }
 
-// drawable is [drawable] of a session that was read.
-func (s *srow) drawable(q *db.Tx, most timmy.Msat) (timmy.Balance, error) {
-	payer := s.account()
-	b, err := balance(q, payer)
-	if err != nil || s.Owner == "" {
-		return b, err
+// drawable is [drawable] of a session that was read, with what its own account has.
+func (s *srow) drawable(q *db.Tx, b timmy.Balance, most timmy.Msat) (timmy.Balance, error) {
+	if s.Owner == "" {
+		return b, nil
 	}
 	owner, err := balance(q, timmy.UserAccount(keyOf(s.Owner)))
 	if err != nil {
 		return b, err
 	}
 	var reserved timmy.Msat
-	err = q.Get(&reserved, `SELECT COALESCE(SUM(hold_user), 0) FROM requests WHERE state = 'running' AND payer = ?`, payer)
+	err = q.Get(&reserved, `SELECT COALESCE(SUM(hold_user), 0) FROM requests WHERE state = 'running' AND payer = ?`, s.account())
 	if err != nil {
 		return b, err
 	}
@@ -95,7 +97,16 @@ func (s *srow) drawable(q *db.Tx, most timmy.Msat) (timmy.Balance, error) {
 // settle pauses or resumes a live session by its posted balance, and says what that
 // is. Pausing waits until nothing runs: what is held may come back.
 func (t *txn) settle(s *srow) (timmy.Balance, error) {
-	bal, err := s.drawable(t.Tx, t.l.o.MaxDeposit)
+	own, err := balance(t.Tx, s.account())
+	if err != nil {
+		return own, err
+	}
+	return t.settleOn(s, own)
+}
+
+// settleOn is settle of a session whose account was read.
+func (t *txn) settleOn(s *srow, own timmy.Balance) (timmy.Balance, error) {
+	bal, err := s.drawable(t.Tx, own, t.l.o.MaxDeposit)
 	if err != nil || !s.live() {
 		return bal, err
 	}
@@ -123,8 +134,12 @@ func (t *txn) afterSession(id string, r *row, charged timmy.Msat) (live bool, er
 	if err := t.undraw(id, r.HoldUser-charged); err != nil {
 		return false, err
 	}
-	s, ok, err := t.session(id)
-	if err != nil {
+	var s srow
+	var own timmy.Balance
+	err = t.Row(append(s.columns(), &own.Posted, &own.Held), `SELECT `+sessionColumns+`, COALESCE(posted, 0), COALESCE(held, 0)
+		FROM sessions LEFT JOIN accounts ON name = ? WHERE id = ?`, r.Payer, id)
+	ok := err == nil
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return false, err
 	}
 	if ok {
@@ -145,7 +160,7 @@ func (t *txn) afterSession(id string, r *row, charged timmy.Msat) (live bool, er
 	if err := t.extendSession(&s); err != nil {
 		return false, err
 	}
-	bal, err := t.settle(&s)
+	bal, err := t.settleOn(&s, own)
 	r.Balance = bal.Posted
 	return s.live(), err
 }
@@ -229,7 +244,7 @@ func (l *Ledger) readSession(ctx context.Context, id string) (out timmy.Session,
 			return timmy.Errorf(timmy.NotFound, "Session not found")
 		}
 		if err == nil && s.Owner != "" {
-			bal, err = s.drawable(q, l.o.MaxDeposit)
+			bal, err = s.drawable(q, bal, l.o.MaxDeposit)
 		}
 		if err != nil {
 			return err

@@ -29,14 +29,18 @@ func (l *Ledger) Start(ctx context.Context, r *timmy.Request, quote func(timmy.J
 		}
 	}
 	var s started
-	err := l.write(ctx, failpoint.LedgerStart, func(t *txn) (err error) {
+	step := func(t *txn) (err error) {
 		if r != nil {
 			s, err = t.startOwn(*r, quote)
 		} else {
 			s, err = t.startNext(quote)
 		}
 		return err
-	})
+	}
+	err := l.write(ctx, failpoint.LedgerStart, step)
+	if errors.Is(err, errKnownNow) {
+		err = l.write(ctx, failpoint.LedgerStart, step)
+	}
 	if err != nil {
 		return timmy.Job{}, false, err
 	}
@@ -80,45 +84,60 @@ func (t *txn) startNext(quote func(timmy.Job) (timmy.Quote, error)) (started, er
 	}
 	err := t.readBefore(&r, query, maxRunning, suspect, bit(t.isCalm()), suspect)
 	if errors.Is(err, sql.ErrNoRows) {
-		return started{}, nil
+		return started{}, t.lookForQueued()
 	}
 	if err != nil {
 		return started{}, err
 	}
-	a, err := t.admit(r.Payer)
+	t.l.noneQueued.Store(false)
+	return t.startQueued(&r, quote)
+}
+
+// lookForQueued notes whether anything is queued at all, when nothing can be claimed: if
+// not, the end of a request is no reason to look again.
+func (t *txn) lookForQueued() error {
+	var n int
+	err := t.Row([]any{&n}, `SELECT COUNT(*) FROM (SELECT 1 FROM requests WHERE state = 'queued' LIMIT 1) AS q`)
+	if err == nil {
+		t.l.noneQueued.Store(n == 0)
+	}
+	return err
+}
+
+// startQueued starts what is in the book.
+func (t *txn) startQueued(r *row, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+	b, err := t.background(r)
 	if err != nil {
 		return started{}, err
 	}
-	return t.start(&r, a, quote)
+	a, err := t.admit(r.Payer, &b)
+	if err != nil {
+		return started{}, err
+	}
+	return t.start(r, &b, a, quote)
 }
 
 func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
-	a, err := t.admit(req.Payer)
+	r := t.queuedRow(req)
+	b, err := t.background(&r)
+	if err != nil {
+		return started{}, err
+	}
+	a, err := t.admit(req.Payer, &b)
 	if err != nil {
 		return started{}, err
 	}
 	if a.refusal != nil && timmy.CodeOf(a.refusal) != timmy.Unpaid {
 		return started{refusal: a.refusal}, nil
 	}
-	r := t.queuedRow(req)
-	fresh, err := t.accept(&r)
-	if err != nil {
+	if !b.known {
+		return t.start(&r, &b, a, quote)
+	}
+	r, ok, err := requestByID(t.Tx, req.ID)
+	if err != nil || !ok || r.State != timmy.StateQueued || r.Crashes >= suspect {
 		return started{}, err
 	}
-	if !fresh {
-		var ok bool
-		if r, ok, err = requestByID(t.Tx, req.ID); err != nil || !ok || r.State != timmy.StateQueued || r.Crashes >= suspect {
-			return started{}, err
-		}
-	}
-	s, err := t.start(&r, a, quote)
-	if err != nil {
-		return s, err
-	}
-	if fresh && s.refusal != nil && timmy.CodeOf(s.refusal) != timmy.Unpaid {
-		return started{}, s.refusal // rolls back: the asker is on the line and hears it
-	}
-	return s, nil
+	return t.startQueued(&r, quote)
 }
 
 // admission is whether a payer may start requests now.
@@ -129,30 +148,28 @@ type admission struct {
 
 // admit says whether a payer may start requests now. A session must be active; a due
 // one is expired, and one that has too little is paused, here.
-func (t *txn) admit(payer timmy.Account) (a admission, err error) {
-	id, ok := payer.Session()
-	if !ok {
+func (t *txn) admit(payer timmy.Account, b *background) (a admission, err error) {
+	if _, ok := payer.Session(); !ok {
 		return a, nil
 	}
-	s, ok, err := t.session(id)
-	if err != nil {
-		return a, err
-	}
-	if !ok {
+	s := &b.session
+	if s.ID == "" {
 		a.refusal = timmy.Errorf(timmy.NotFound, "Session not found")
 		return a, nil
 	}
-	if err := t.expireIfDue(&s); err != nil {
+	if err := t.expireIfDue(s); err != nil {
 		return a, err
 	}
-	bal, err := t.settle(&s)
+	if s.State == timmy.SessionExpired {
+		a.refusal = timmy.Errorf(timmy.Expired, "Session has expired")
+		return a, nil
+	}
+	bal, err := t.settleOn(s, b.own)
 	if err != nil {
 		return a, err
 	}
 	a.draws = &bal
 	switch {
-	case s.State == timmy.SessionExpired:
-		a.refusal = timmy.Errorf(timmy.Expired, "Session has expired")
 	case s.State == timmy.SessionAwaiting:
 		a.refusal = timmy.Errorf(timmy.Conflict, "Session is in state '%s'", s.State)
 	case s.State == timmy.SessionPaused, bal.Available() < t.l.o.MinBalance:
@@ -161,11 +178,14 @@ func (t *txn) admit(payer timmy.Account) (a admission, err error) {
 	return a, nil
 }
 
-// start claims r and reserves, or deals with the refusal.
-func (t *txn) start(r *row, a admission, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+// start claims r and reserves, or deals with the refusal. What is not in the book yet is
+// written as running at once; if it is refused otherwise than by Unpaid, not at all: its
+// asker is on the line and hears it.
+func (t *txn) start(r *row, b *background, a admission, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	r.State, r.Since, r.Tries = timmy.StateRunning, ms(t.now), r.Tries+1
 	r.LeaseUntil = t.lease()
-	job, own, err := t.job(r, a)
+	unnoted := !b.known && t.sees(r, b)
+	job, err := t.job(r, b, a)
 	if err != nil {
 		return started{}, err
 	}
@@ -174,13 +194,25 @@ func (t *txn) start(r *row, a admission, quote func(timmy.Job) (timmy.Quote, err
 	if refusal == nil {
 		job.Hold, refusal = quote(job)
 	}
+	if !b.known && refusal != nil && timmy.CodeOf(refusal) != timmy.Unpaid {
+		return started{refusal: refusal}, nil
+	}
+	if unnoted {
+		if err := t.noteAsker(r); err != nil {
+			return started{}, err
+		}
+	}
 	if refusal == nil {
-		refusal, err = t.hold(r, job, own)
+		refusal, err = t.hold(r, job, b.own)
 		if err != nil {
 			return started{}, err
 		}
 	}
-	if err := t.claim(r); err != nil {
+	write := t.claim
+	if !b.known {
+		write = t.insertRunning
+	}
+	if err := write(r); err != nil {
 		return started{}, err
 	}
 	if refusal == nil {
@@ -214,47 +246,28 @@ func (t *txn) claim(r *row) error {
 		r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay, r.ID)
 }
 
+// insertRunning is accept and claim in one.
+func (t *txn) insertRunning(r *row) error {
+	return t.Later(func(n int64) error {
+		if n != 1 {
+			return errKnownNow
+		}
+		return nil
+	}, `INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, first,
+			state, since, tries, lease_owner, lease_until, hold_pool, hold_session, hold_user, hold_day)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		r.ID, r.Front, r.Asker, r.Who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax, bit(r.Wait), r.ReplyTo, r.At, bit(r.First),
+		r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil, r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay)
+}
+
+// errKnownNow: another tower accepted the request between our look and our write.
+var errKnownNow = errors.New("the request is known since a moment ago")
+
 // note keeps why a request that waits is not running: the asker is told with the
 // invoice.
 func (t *txn) note(r *row, refusal error) error {
 	_, err := t.Exec(`UPDATE requests SET reason = ? WHERE id = ?`, timmy.MessageOf(refusal), r.ID)
 	return err
-}
-
-// backgroundQuery is one row, whatever of it is there.
-const backgroundQuery = `SELECT COALESCE(p.posted, 0), COALESCE(p.held, 0), COALESCE(h.posted, 0), COALESCE(h.held, 0),
-		COALESCE(c.last, ''), COALESCE(c.turns, ''), COALESCE(s.asked, 0), COALESCE(s.score, 0), COALESCE(s.scored, 0),
-		COALESCE(s.completed, 0), COALESCE(s.refused, 0), COALESCE(s.paid, 0), COALESCE(s.first_seen, 0),
-		COALESCE(s.last_seen, 0), COALESCE(s.granted, 0), COALESCE(s.day, 0)
-	FROM (SELECT 1 AS one) AS o LEFT JOIN accounts AS p ON p.name = ? LEFT JOIN accounts AS h ON h.name = ?
-		LEFT JOIN conversations AS c ON c.thread = ? LEFT JOIN standings AS s ON s.key = ?`
-
-// job gathers what pricing needs, in one read; own is what the payer's account has.
-func (t *txn) job(r *row, a admission) (j timmy.Job, own timmy.Balance, err error) {
-	var pool timmy.Balance
-	var turns string
-	var s srecord
-	err = t.Row([]any{
-		&own.Posted, &own.Held, &pool.Posted, &pool.Held, &j.After, &turns, &s.asked, &s.score, &s.scored,
-		&s.completed, &s.refused, &s.paid, &s.first, &s.last, &s.granted, &s.day,
-	}, backgroundQuery, r.Payer, timmy.HousePool, r.Thread, r.Asker)
-	if err != nil {
-		return j, own, err
-	}
-	if j.History, err = readTurns(turns); err != nil {
-		return j, own, err
-	}
-	j.Request, j.Tries, j.First = r.request(), int(r.Tries), r.First || s.asked == 1
-	j.Lease = timmy.Lease{Request: timmy.RequestID(r.ID), Token: r.Tries, Until: when(r.LeaseUntil)}
-	j.Standing = s.standing(j.From)
-	if today := dayOf(t.now); j.Standing.Day != today {
-		j.Standing.Day, j.Standing.Granted = today, 0
-	}
-	j.Posted, j.PayerMax, j.PoolMax = own.Posted, own.Available(), pool.Available()
-	if a.draws != nil {
-		j.PayerMax = a.draws.Available()
-	}
-	return j, own, nil
 }
 
 // hold reserves a job's quote: the session's leg first, the rest on its owner. What

@@ -109,21 +109,21 @@ func (t *txn) setTurns(r *row, c conversation, answer string, check func(n int64
 	return t.Later(check, `UPDATE conversations SET last = ?, turns = ? WHERE thread = ? AND last = ?`, r.ID, text, r.Thread, c.last)
 }
 
-// Forget deletes the conversation of a thread and, if prompts is set, the texts and
-// answers of its finished requests; books stay. It says how many rows it emptied.
+// Forget deletes the conversation of a thread and, if of is a key, the texts and answers
+// of what it asked there and was answered; books stay. It says how many rows it emptied.
 // An answer that is still on its way is delivered.
-func (l *Ledger) Forget(ctx context.Context, thread string, prompts bool) (n int, err error) {
+func (l *Ledger) Forget(ctx context.Context, thread string, of timmy.PubKey) (n int, err error) {
 	if thread == "" {
 		return 0, nil
 	}
 	err = l.write(ctx, failpoint.LedgerForget, func(t *txn) error {
 		talks, err := t.Exec(`DELETE FROM conversations WHERE thread = ?`, thread)
-		if err != nil || !prompts {
+		if err != nil || of.IsZero() {
 			n = int(talks)
 			return err
 		}
-		texts, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE thread = ?
-			AND state IN ('complete', 'rejected', 'failed', 'unpaid') AND (text <> '' OR result <> '')`, thread)
+		texts, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE asker = ? AND asker <> '' AND thread = ?
+			AND state IN ('complete', 'rejected', 'failed', 'unpaid') AND (text <> '' OR result <> '')`, of.String(), thread)
 		n = int(talks + texts)
 		return err
 	})

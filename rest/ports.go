@@ -36,7 +36,7 @@ type Sessions interface {
 	// Presented notes that the bearer has been used.
 	Presented(ctx context.Context, id string) error
 	// Forget deletes the turns of a thread (a session's is "session:<id>").
-	Forget(ctx context.Context, thread string, prompts bool) (int, error)
+	Forget(ctx context.Context, thread string, of timmy.PubKey) (int, error)
 	// Join ends the anonymous session from, whose money, now and later, goes into the
 	// live session id; again is nothing. Conflict: it went elsewhere, or cannot go there.
 	Join(ctx context.Context, id, from string) error

@@ -337,7 +337,7 @@ func (a *API) forget(c *call) answer {
 	case a.expired(s):
 		return refuse(http.StatusGone, msgExpired)
 	}
-	if _, err := a.cfg.Sessions.Forget(c.Context(), thread(s.ID), false); err != nil {
+	if _, err := a.cfg.Sessions.Forget(c.Context(), thread(s.ID), timmy.PubKey{}); err != nil {
 		return failed(c, err, fixed)
 	}
 	return reply(http.StatusOK, map[string]bool{"cleared": true})

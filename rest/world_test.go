@@ -188,7 +188,7 @@ func (w *world) Remember(_ context.Context, id, to string) error {
 	return w.fault("remember")
 }
 
-func (w *world) Forget(_ context.Context, thread string, _ bool) (int, error) {
+func (w *world) Forget(_ context.Context, thread string, _ timmy.PubKey) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := w.turns[thread]

@@ -166,14 +166,14 @@ func distance(a, b string) int {
 // fresh, stop and forget are the commands that change something.
 
 func (d *Desk) fresh(ctx context.Context, j timmy.Job, _ []string) (string, error) {
-	if _, err := d.cfg.Records.Forget(ctx, j.Thread, false); err != nil {
+	if _, err := d.cfg.Records.Forget(ctx, j.Thread, timmy.PubKey{}); err != nil {
 		return "", fmt.Errorf("starting a new conversation: %w", err)
 	}
 	return "A new conversation. I have forgotten what we talked about.", nil
 }
 
 func (d *Desk) forget(ctx context.Context, j timmy.Job, _ []string) (string, error) {
-	n, err := d.cfg.Records.Forget(ctx, j.Thread, true)
+	n, err := d.cfg.Records.Forget(ctx, j.Thread, j.From)
 	if err != nil {
 		return "", fmt.Errorf("forgetting: %w", err)
 	}

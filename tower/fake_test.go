@@ -307,10 +307,10 @@ func (b *fakeBook) Unpaid(context.Context, timmy.Account, int) ([]timmy.Invoice,
 	return b.unpaid, nil
 }
 
-func (b *fakeBook) Forget(_ context.Context, thread string, prompts bool) (int, error) {
+func (b *fakeBook) Forget(_ context.Context, thread string, of timmy.PubKey) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.forgot[thread] = prompts
+	b.forgot[thread] = !of.IsZero()
 	return 2, nil
 }
 

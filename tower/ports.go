@@ -62,7 +62,7 @@ type Records interface {
 	Postings(ctx context.Context, a timmy.Account, limit int) ([]timmy.Posting, error)
 	// Forget deletes the turns of a thread and, if prompts is set, the texts and
 	// answers of its finished requests; books stay. It says how many rows went.
-	Forget(ctx context.Context, thread string, prompts bool) (int, error)
+	Forget(ctx context.Context, thread string, of timmy.PubKey) (int, error)
 	// Cancel finishes as failed ("stopped") the questions that a key has queued or
 	// parked, except the request keep.
 	Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestID) (int, error)
