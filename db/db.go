@@ -151,26 +151,24 @@ func (d *DB) Read(ctx context.Context, f func(q *Tx) error) (err error) {
 
 func (d *DB) beginRead(ctx context.Context, s *session) error {
 	if d.pg == nil {
-		_, err := s.conn.ExecContext(context.Background(), "BEGIN")
-		return err
+		return s.control("BEGIN")
 	}
 	const begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 	if !s.lost {
-		if _, err := s.conn.ExecContext(context.Background(), begin); err == nil {
+		if err := s.control(begin); err == nil {
 			return nil
 		}
 	}
 	if err := s.reopen(ctx, d.read); err != nil {
 		return err
 	}
-	_, err := s.conn.ExecContext(context.Background(), begin)
-	return err
+	return s.control(begin)
 }
 
 // endRead ends the snapshot. A cancelled query takes a connection to PostgreSQL
 // with it, which is mended by the next read.
 func (d *DB) endRead(s *session, why error) error {
-	_, err := s.conn.ExecContext(context.Background(), "ROLLBACK")
+	err := s.control("ROLLBACK")
 	switch {
 	case err == nil:
 		return nil

@@ -46,6 +46,9 @@ const (
 	// less: a twentieth of the writer's time against SQLite's 1,000; and still more would
 	// make that one commit long.
 	checkpointPages = 4000
+	// cacheKiB is how much of the file the writer keeps in memory. Its writes go to the
+	// same few pages of each tree; with SQLite's 2,000 it reads them again each time.
+	cacheKiB = 16_384
 	// checkWALEvery is how many commits pass between two looks at its size.
 	checkWALEvery = 256
 	// minSQLite excludes the WAL-reset corruption of 3.7.0 to 3.51.2.

@@ -86,7 +86,7 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", c.path, err)
 	}
-	if _, err := ask(conn, "PRAGMA wal_autocheckpoint="+strconv.Itoa(checkpointPages)); err != nil {
+	if err := c.set(conn); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", c.path, err), conn.Close())
 	}
 	if err := c.assert(conn); err != nil {
@@ -111,6 +111,20 @@ func (c *connector) dsn() string {
 		q.Set("_txlock", "deferred")
 	}
 	return "file:" + (&url.URL{Path: c.path}).EscapedPath() + "?" + q.Encode()
+}
+
+// set makes settings that the driver has no name for.
+func (c *connector) set(conn driver.Conn) error {
+	e, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return errors.New("driver cannot execute")
+	}
+	set := fmt.Sprintf("PRAGMA wal_autocheckpoint=%d", checkpointPages)
+	if !c.queryOnly && !c.readOnly {
+		set += fmt.Sprintf("; PRAGMA cache_size=%d", -cacheKiB)
+	}
+	_, err := e.ExecContext(context.Background(), set, nil)
+	return err
 }
 
 func (c *connector) assert(conn driver.Conn) error {

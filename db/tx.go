@@ -33,19 +33,18 @@ type Tx struct {
 type session struct {
 	conn    *sqlx.Conn
 	dialect Dialect
-	stmts   map[string]*sqlx.Stmt
-	order   []string  // of stmts, oldest first
-	began   time.Time // of the batch, by the server's clock
-	lost    bool      // the connection is gone
-	careful int       // so many batches yet have savepoints
+	stmts   statements[*sqlx.Stmt]
+	writes  statements[executor] // of direct
+	args    []driver.NamedValue  // of direct
+	began   time.Time            // of the batch, by the server's clock
+	lost    bool                 // the connection is gone
+	careful int                  // so many batches yet have savepoints
 }
 
-func newSession(conn *sqlx.Conn, d Dialect) *session {
-	return &session{conn: conn, dialect: d, stmts: map[string]*sqlx.Stmt{}}
-}
+func newSession(conn *sqlx.Conn, d Dialect) *session { return &session{conn: conn, dialect: d} }
 
 func (s *session) prepare(ctx context.Context, query string) (*sqlx.Stmt, error) {
-	if st, ok := s.stmts[query]; ok {
+	if st, ok := s.stmts.byText[query]; ok {
 		return st, nil
 	}
 	text := s.dialect.text(query)
@@ -53,8 +52,7 @@ func (s *session) prepare(ctx context.Context, query string) (*sqlx.Stmt, error)
 	if err != nil {
 		return nil, fmt.Errorf("preparing %.80q: %w", query, err)
 	}
-	s.stmts[query] = st
-	s.order = append(s.order, query)
+	s.stmts.keep(query, st)
 	return st, nil
 }
 
@@ -84,12 +82,18 @@ func (s *session) reopen(ctx context.Context, h *sqlx.DB) error {
 // trim closes the oldest statements over the limit. Only between transactions:
 // rows of one may be open within.
 func (s *session) trim() {
-	for len(s.order) > maxStatements {
-		st := s.stmts[s.order[0]]
-		delete(s.stmts, s.order[0])
-		s.order = s.order[1:]
-		_ = st.Close() // a statement that cannot be closed goes with its connection
+	s.stmts.trim()
+	s.writes.trim()
+}
+
+// control begins or ends a transaction.
+func (s *session) control(query string) (err error) {
+	if s.dialect == Postgres {
+		_, err = s.conn.ExecContext(context.Background(), query)
+	} else {
+		_, err = s.direct(context.Background(), query)
 	}
+	return err
 }
 
 // close ends the connection. To PostgreSQL there is nothing left to write then, and
@@ -99,11 +103,7 @@ func (s *session) close() error {
 		_ = s.conn.Close()
 		return nil
 	}
-	var errs []error
-	for _, st := range s.stmts {
-		errs = append(errs, st.Close())
-	}
-	return errors.Join(append(errs, s.conn.Close())...)
+	return errors.Join(s.stmts.close(), s.writes.close(), s.conn.Close())
 }
 
 func (tx *Tx) prepare(query string, args []any) (*sqlx.Stmt, []any, error) {
@@ -144,7 +144,7 @@ func (tx *Tx) arguments(args []any) ([]any, error) {
 	}
 	plain := make([]any, len(args))
 	for i, a := range args {
-		v, err := driver.DefaultParameterConverter.ConvertValue(a)
+		v, err := value(a)
 		if err != nil {
 			return nil, fmt.Errorf("argument %d: %w", i+1, err)
 		}
@@ -163,6 +163,9 @@ func (tx *Tx) Exec(query string, args ...any) (int64, error) {
 }
 
 func (tx *Tx) exec(query string, args []any) (sql.Result, error) {
+	if tx.s != nil && tx.s.dialect == SQLite {
+		return tx.s.direct(tx.ctx, query, args...)
+	}
 	st, args, err := tx.prepare(query, args)
 	if err != nil {
 		return nil, err

@@ -161,7 +161,7 @@ func (d *DB) batch(s *session, items []*item) {
 // undo ends a transaction that was not committed, so that the next can begin.
 func (d *DB) undo(s *session, why error) error {
 	// A transaction that SQLite ended by itself (disk full) has nothing to roll back.
-	_, err := s.conn.ExecContext(context.Background(), "ROLLBACK")
+	err := s.control("ROLLBACK")
 	if d.pg == nil || err == nil {
 		return why
 	}
@@ -244,7 +244,7 @@ func (d *DB) commit(s *session, items []*item, savepoints bool) error {
 		if len(items) > 1 {
 			return errNotAll
 		}
-		if _, err := s.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		if err := s.control("ROLLBACK"); err != nil {
 			return &unsent{fmt.Errorf("after %w: rolling back: %w", it.err, err)}
 		}
 		return nil
@@ -255,7 +255,7 @@ func (d *DB) commit(s *session, items []*item, savepoints bool) error {
 	if err := failpoint.Before(failpoint.DBCommit); err != nil {
 		return &unsent{err}
 	}
-	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
+	if err := s.control("COMMIT"); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
 	return failpoint.After(failpoint.DBCommit)
@@ -265,8 +265,7 @@ func (d *DB) begin(ctx context.Context, s *session) error {
 	if d.pg != nil {
 		return d.beginPostgres(ctx, s)
 	}
-	_, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE")
-	return err
+	return s.control("BEGIN IMMEDIATE")
 }
 
 // plain runs an item that may take the transaction with it; its failure is kept in it,
