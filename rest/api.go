@@ -210,6 +210,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, route: "other"}
 		id := a.requestID()
+		r = r.WithContext(context.WithValue(r.Context(), factsKey{}, &facts{id: id}))
 		start := a.cfg.Now()
 		secure(rec.Header(), id)
 		// For all routes: net/http reads a body that the handler leaves unread.
@@ -235,7 +236,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 		case p != "/healthz" && !a.pays(r) && !a.clients.allow(r):
 			tooMany().write(rec)
 		default:
-			next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), callID{}, id)))
+			next.ServeHTTP(rec, r)
 		}
 	})
 }
@@ -276,8 +277,22 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// callID is the context key of the request id.
-type callID struct{}
+// facts are what is known of a call, from the guard on. They belong to the goroutine that
+// serves it.
+type facts struct {
+	id    string // of the call, for the log
+	shown shown
+}
+
+// factsKey is the context key of the facts.
+type factsKey struct{}
+
+func factsOf(r *http.Request) *facts {
+	if f, ok := r.Context().Value(factsKey{}).(*facts); ok {
+		return f
+	}
+	return &facts{}
+}
 
 // call is one HTTP call under way.
 type call struct {
@@ -295,7 +310,7 @@ func (a *API) json(h func(*call) answer) http.HandlerFunc {
 }
 
 func (a *API) call(w http.ResponseWriter, r *http.Request) *call {
-	id, _ := r.Context().Value(callID{}).(string)
+	id := factsOf(r).id
 	return &call{Request: r, w: w, id: id, log: a.cfg.Log.With("request", id)}
 }
 

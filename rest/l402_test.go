@@ -371,6 +371,6 @@ func FuzzAuthorization(f *testing.F) {
 			}
 			a.granted(tok.caveats)
 		}
-		a.presents(h, s)
+		a.checked(h, s)
 	})
 }

@@ -96,29 +96,39 @@ func (d *Desk) settle(r *run, j timmy.Job, refused error) (reply timmy.Reply, ok
 func (r *run) keepLease(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
-	go func() {
+	// Most requests end before the first beat, and cost no goroutine.
+	first := time.AfterFunc(heartbeatEvery, func() {
 		defer close(done)
-		tick := time.NewTicker(heartbeatEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			call, cancel := context.WithTimeout(ctx, bookTime)
-			err := r.desk.cfg.Book.Extend(call, r.job.Lease)
-			cancel()
-			if timmy.CodeOf(err) == timmy.Conflict {
-				r.cancel(errLeaseLost)
-				return
-			}
-			if err != nil && ctx.Err() == nil {
-				r.desk.cfg.Log.Error("extending a lease", "request", r.job.ID.Short(), "error", err)
-			}
+		r.beat(ctx)
+	})
+	return func() {
+		if cancel(); !first.Stop() {
+			<-done
 		}
-	}()
-	return func() { cancel(); <-done }
+	}
+}
+
+// beat extends the lease now and each heartbeatEvery.
+func (r *run) beat(ctx context.Context) {
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	for {
+		call, cancel := context.WithTimeout(ctx, bookTime)
+		err := r.desk.cfg.Book.Extend(call, r.job.Lease)
+		cancel()
+		if timmy.CodeOf(err) == timmy.Conflict {
+			r.cancel(errLeaseLost)
+			return
+		}
+		if err != nil && ctx.Err() == nil {
+			r.desk.cfg.Log.Error("extending a lease", "request", r.job.ID.Short(), "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // park makes the invoice that the request waits for. When none can be made the
