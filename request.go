@@ -23,8 +23,9 @@ const (
 type Request struct {
 	ID       RequestID
 	Front    Front
-	From     PubKey  // who asks; zero: nobody (an anonymous session)
+	From     PubKey  // who asks; zero: nobody, or the key that the session Payer is bound to
 	Payer    Account // a session that is bound to From may also draw on From's account
+	Bearer   int64   // of the session Payer: the generation of the credential that was shown; 0: it was checked before
 	Thread   string  // the conversation: history is kept, and forgotten, per thread
 	Text     string
 	Command  bool   // one of our commands ("/balance"): answered by the tower itself, never charged, never shown to a model

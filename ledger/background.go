@@ -22,28 +22,33 @@ const (
 		COALESCE(s.completed, 0), COALESCE(s.refused, 0), COALESCE(s.paid, 0), COALESCE(s.first_seen, 0),
 		COALESCE(s.last_seen, 0), COALESCE(s.granted, 0), COALESCE(s.day, 0)`
 	backgroundTables = ` FROM (SELECT 1 AS one) AS o LEFT JOIN accounts AS p ON p.name = ? LEFT JOIN accounts AS h ON h.name = ?
-		LEFT JOIN conversations AS c ON c.thread = ? LEFT JOIN standings AS s ON s.key = ?`
+		LEFT JOIN conversations AS c ON c.thread = ?`
 
-	backgroundQuery        = `SELECT ` + backgroundColumns + backgroundTables
+	backgroundQuery        = `SELECT ` + backgroundColumns + backgroundTables + ` LEFT JOIN standings AS s ON s.key = ?`
 	sessionBackgroundQuery = `SELECT ` + backgroundColumns + `, COALESCE(x.id, ''), COALESCE(x.owner, ''), COALESCE(x.state, ''),
 			COALESCE(x.expires, 0), COALESCE(x.created, 0), COALESCE(x.bearer, 0), COALESCE(x.used, 0), COALESCE(x.drawn, 0),
 			COALESCE(x.moved_to, ''), COALESCE(x.refund_to, ''), COALESCE(x.refund_next, 0)` +
-		backgroundTables + ` LEFT JOIN sessions AS x ON x.id = ?`
+		backgroundTables + ` LEFT JOIN sessions AS x ON x.id = ? LEFT JOIN standings AS s ON s.key = x.owner`
 )
 
-// background reads all that a start has to know at once.
+// background reads all that a start has to know at once. Who asks on a session is the key
+// that it is bound to.
 func (t *txn) background(r *row) (b background, err error) {
 	s := &b.asker
 	dest := []any{
 		&b.known, &b.own.Posted, &b.own.Held, &b.pool.Posted, &b.pool.Held, &b.after, &b.turns, &s.asked, &s.score, &s.scored,
 		&s.completed, &s.refused, &s.paid, &s.first, &s.last, &s.granted, &s.day,
 	}
-	args := []any{r.ID, r.Payer, timmy.HousePool, r.Thread, r.Asker}
-	query := backgroundQuery
-	if id, ok := r.Payer.Session(); ok {
-		query, args, dest = sessionBackgroundQuery, append(args, id), append(dest, b.session.columns()...)
+	query, last := backgroundQuery, r.Asker
+	id, isSession := r.Payer.Session()
+	if isSession {
+		query, last, dest = sessionBackgroundQuery, id, append(dest, b.session.columns()...)
 	}
-	return b, t.Row(dest, query, args...)
+	err = t.Row(dest, query, r.ID, r.Payer, timmy.HousePool, r.Thread, last)
+	if owner := b.session.Owner; owner != "" {
+		r.Asker, r.Who = owner, owner
+	}
+	return b, err
 }
 
 // sees puts what a request tells of its asker into the background. It reports whether

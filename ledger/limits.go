@@ -68,6 +68,8 @@ const (
 	// maxIdemKey and maxIdemBody bound a stored Idempotency-Key and its answer.
 	maxIdemKey  = 512
 	maxIdemBody = 1 << 20
+	// expirySteps are how many ends a session can have within its life.
+	expirySteps = 24 * 60 * 60
 	// meetAgain is how old LastSeen may be before Meet writes it again: a write for
 	// each call of each caller would be a commit each.
 	meetAgain = time.Hour

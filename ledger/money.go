@@ -90,7 +90,7 @@ func (t *txn) release(a timmy.Account, amount timmy.Msat) error {
 func balance(q *db.Tx, a timmy.Account) (b timmy.Balance, err error) {
 	if !a.Floored() {
 		err = q.Get(&b.Posted, `SELECT
-			COALESCE((SELECT SUM(amount) FROM postings WHERE destination = ?), 0) -
+			COALESCE((SELECT SUM(amount) FROM postings WHERE `+arrivals(a)+`), 0) -
 			COALESCE((SELECT SUM(amount) FROM postings WHERE source = ?), 0)`, a, a)
 		return b, err
 	}
@@ -99,6 +99,15 @@ func balance(q *db.Tx, a timmy.Account) (b timmy.Balance, err error) {
 		err = nil
 	}
 	return b, err
+}
+
+// arrivals is the condition of the postings to an account, as the index has them: it has
+// none to the two accounts that nearly each charge goes to.
+func arrivals(a timmy.Account) string {
+	if a == timmy.HouseRevenue || a == timmy.HousePool {
+		return `destination = ?`
+	}
+	return `destination = ? AND destination <> 'house:revenue' AND destination <> 'house:pool'`
 }
 
 // leg is a part of a charge and the account that pays it.
@@ -131,7 +140,7 @@ func (l *Ledger) Postings(ctx context.Context, a timmy.Account, limit int) (ps [
 		return q.Select(&ps, `SELECT seq, key, source, destination, amount, at FROM (
 				SELECT * FROM (SELECT * FROM postings WHERE source = ? ORDER BY seq DESC LIMIT ?) AS s
 				UNION ALL
-				SELECT * FROM (SELECT * FROM postings WHERE destination = ? ORDER BY seq DESC LIMIT ?) AS d
+				SELECT * FROM (SELECT * FROM postings WHERE `+arrivals(a)+` ORDER BY seq DESC LIMIT ?) AS d
 			) AS p ORDER BY seq DESC LIMIT ?`, a, limit, a, limit, limit)
 	})
 	return ps, err

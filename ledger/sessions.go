@@ -165,8 +165,14 @@ func (t *txn) afterSession(id string, r *row, charged timmy.Msat) (live bool, er
 	return s.live(), err
 }
 
+// extendSession moves a session's end, which is rounded up to a part of its life (of a day,
+// to a second): calls that follow each other closely write it once.
 func (t *txn) extendSession(s *srow) error {
-	s.Expires = ms(t.now.Add(t.l.o.SessionExpiry))
+	end, step := ms(t.now.Add(t.l.o.SessionExpiry)), max(1, t.l.o.SessionExpiry.Milliseconds()/expirySteps)
+	if s.Expires >= end {
+		return nil
+	}
+	s.Expires = (end + step - 1) / step * step
 	_, err := t.Exec(`UPDATE sessions SET expires = ? WHERE id = ?`, s.Expires, s.ID)
 	return err
 }
@@ -314,10 +320,12 @@ func (l *Ledger) Presented(ctx context.Context, id string) error {
 	if !ok {
 		return timmy.Errorf(timmy.NotFound, "Session not found")
 	}
-	return l.write(ctx, failpoint.LedgerPresented, func(t *txn) error {
-		_, err := t.Exec(`UPDATE sessions SET used = 1 WHERE id = ?`, id)
-		return err
-	})
+	return l.write(ctx, failpoint.LedgerPresented, func(t *txn) error { return t.present(id) })
+}
+
+func (t *txn) present(id string) error {
+	_, err := t.Exec(`UPDATE sessions SET used = 1 WHERE id = ?`, id)
+	return err
 }
 
 // ExpireSessions ends the sessions whose time has come, each in a transaction of

@@ -21,7 +21,8 @@ import (
 // Refusals come as err, with ok true when a job comes with them: Unpaid, with a
 // lease if the request waits, finished without one if not; any other refusal of
 // quote, with the lease, so that the caller can finish what was queued. For an r
-// that is refused otherwise than by Unpaid nothing is kept, and ok is false.
+// that is refused otherwise than by Unpaid nothing is kept, and ok is false: NotFound,
+// Unauthorized (its Bearer), Expired and Conflict of its session among them.
 func (l *Ledger) Start(ctx context.Context, r *timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (timmy.Job, bool, error) {
 	if r != nil {
 		if err := checkRequest(*r); err != nil {
@@ -110,7 +111,7 @@ func (t *txn) startQueued(r *row, quote func(timmy.Job) (timmy.Quote, error)) (s
 	if err != nil {
 		return started{}, err
 	}
-	a, err := t.admit(r.Payer, &b)
+	a, err := t.admit(r.Payer, 0, &b)
 	if err != nil {
 		return started{}, err
 	}
@@ -123,7 +124,7 @@ func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, er
 	if err != nil {
 		return started{}, err
 	}
-	a, err := t.admit(req.Payer, &b)
+	a, err := t.admit(req.Payer, req.Bearer, &b)
 	if err != nil {
 		return started{}, err
 	}
@@ -146,9 +147,10 @@ type admission struct {
 	draws   *timmy.Balance // what a session may draw; nil: what the payer's account has
 }
 
-// admit says whether a payer may start requests now. A session must be active; a due
-// one is expired, and one that has too little is paused, here.
-func (t *txn) admit(payer timmy.Account, b *background) (a admission, err error) {
+// admit says whether a payer may start requests now, by a credential of that generation,
+// if one is given. A session must be active; a due one is expired, and one that has too
+// little is paused, here.
+func (t *txn) admit(payer timmy.Account, bearer int64, b *background) (a admission, err error) {
 	if _, ok := payer.Session(); !ok {
 		return a, nil
 	}
@@ -156,6 +158,15 @@ func (t *txn) admit(payer timmy.Account, b *background) (a admission, err error)
 	if s.ID == "" {
 		a.refusal = timmy.Errorf(timmy.NotFound, "Session not found")
 		return a, nil
+	}
+	if bearer != 0 && bearer != s.Bearer {
+		a.refusal = timmy.Errorf(timmy.Unauthorized, "this credential of the session is no longer good")
+		return a, nil
+	}
+	if bearer != 0 && !s.Used {
+		if err := t.present(s.ID); err != nil {
+			return a, err
+		}
 	}
 	if err := t.expireIfDue(s); err != nil {
 		return a, err
@@ -170,7 +181,7 @@ func (t *txn) admit(payer timmy.Account, b *background) (a admission, err error)
 	}
 	a.draws = &bal
 	switch {
-	case s.State == timmy.SessionAwaiting:
+	case !s.live():
 		a.refusal = timmy.Errorf(timmy.Conflict, "Session is in state '%s'", s.State)
 	case s.State == timmy.SessionPaused, bal.Available() < t.l.o.MinBalance:
 		a.refusal = timmy.Errorf(timmy.Unpaid, "Insufficient balance")

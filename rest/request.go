@@ -58,15 +58,33 @@ func (a *API) request(c *call) answer {
 	if bad != nil {
 		return *bad
 	}
-	s, bad := a.session(c, c.PathValue("id"), msgFailed)
+	s, g, bad := a.asker(c)
 	if bad != nil {
 		return *bad
 	}
-	g, ok := a.granting(c, s)
-	if !ok || !g.allows(mayChat) {
+	if !g.allows(mayChat) {
 		return refuse(http.StatusUnauthorized, msgBearer)
 	}
 	return a.perform(c, s, errand{route: "POST /sessions/" + s.ID + "/request", body: raw, text: text, most: g.most})
+}
+
+// asker is the session that a request is for, and what its caller may do there. Who showed
+// the session's own bearer is known by it alone: the session then has an id and a
+// generation and no state, for the book looks at it when the request starts.
+func (a *API) asker(c *call) (timmy.Session, grant, *answer) {
+	id, shown := c.PathValue("id"), factsOf(c.Request).shown
+	if shown.session == id && shown.token.use == useBearer {
+		return timmy.Session{ID: id, Bearer: shown.bearer}, shown.grant, nil
+	}
+	s, bad := a.session(c, id, msgFailed)
+	if bad != nil {
+		return s, grant{}, bad
+	}
+	g, ok := a.granting(c, s)
+	if !ok {
+		return s, g, no(http.StatusUnauthorized, msgBearer)
+	}
+	return s, g, nil
 }
 
 // errand is a request on a session, its caller known.
@@ -121,6 +139,8 @@ func (a *API) resume(ctx context.Context, c *call, s timmy.Session, id timmy.Req
 // run checks the session's state and hands the request to the desk.
 func (a *API) run(ctx context.Context, c *call, s timmy.Session, r timmy.Request) answer {
 	switch {
+	case s.State == "": // the book looks at it
+		r.Bearer = s.Bearer
 	case a.expired(s):
 		return refuse(http.StatusGone, msgExpired)
 	case s.State == timmy.SessionPaused:
@@ -171,7 +191,11 @@ func (a *API) undone(ctx context.Context, c *call, s timmy.Session, id timmy.Req
 		return a.shortNow(ctx, c, s)
 	case timmy.Expired:
 		return refuse(http.StatusGone, msgExpired)
-	case timmy.Conflict, timmy.NotFound:
+	case timmy.Unauthorized:
+		return refuse(http.StatusUnauthorized, msgBearer)
+	case timmy.NotFound:
+		return refuse(http.StatusNotFound, msgNoSession)
+	case timmy.Conflict:
 		if now, e := a.cfg.Sessions.Session(ctx, s.ID); e == nil {
 			s = now
 		}

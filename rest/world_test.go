@@ -34,7 +34,7 @@ type world struct {
 	outcome func(*timmy.Reply)                  // changes a reply before it is stored
 	work    func(timmy.Request)                 // blocks while the work is done; nil: none
 	wallet  func(timmy.TopUp) error             // called while the invoice slot is claimed
-	fail    func(method string) error           // of Sessions, IdemKeys and Trust
+	fail    func(method string) error           // of Sessions, IdemKeys, Trust and the desk
 	desk    func(timmy.Request) error           // instead of running
 	tier    map[timmy.PubKey]timmy.Tier         // default: new
 	nip98   func(h, m, u string, b []byte) bool // of key alice
@@ -320,6 +320,10 @@ func (w *world) Do(ctx context.Context, r timmy.Request) (timmy.Reply, error) {
 		defer w.mu.Unlock()
 		return timmy.Reply{}, w.desk(r)
 	}
+	if err := w.fault("do"); err != nil {
+		w.mu.Unlock()
+		return timmy.Reply{}, err
+	}
 	id, _ := r.Payer.Session()
 	s, err := w.read(id)
 	if err != nil {
@@ -327,9 +331,9 @@ func (w *world) Do(ctx context.Context, r timmy.Request) (timmy.Reply, error) {
 		return timmy.Reply{}, err
 	}
 	hold := max(w.price, minBalance)
-	if s.posted-s.held < hold {
+	if err := s.admits(r, hold); err != nil {
 		w.mu.Unlock()
-		return timmy.Reply{}, timmy.Errorf(timmy.Unpaid, "not enough")
+		return timmy.Reply{}, err
 	}
 	s.held += hold
 	f := &fakeReply{done: make(chan struct{})}
@@ -344,6 +348,23 @@ func (w *world) Do(ctx context.Context, r timmy.Request) (timmy.Reply, error) {
 		w.finish(s, f, r, hold)
 	}()
 	return w.Wait(ctx, r.ID)
+}
+
+// admits is what the book looks at when a request starts.
+func (s *fakeSession) admits(r timmy.Request, hold timmy.Msat) error {
+	if r.Bearer != 0 && r.Bearer != s.Bearer {
+		return timmy.Errorf(timmy.Unauthorized, "another generation")
+	}
+	s.Used = s.Used || r.Bearer != 0
+	switch {
+	case s.State == timmy.SessionExpired:
+		return timmy.Errorf(timmy.Expired, "expired")
+	case s.State != timmy.SessionActive && s.State != timmy.SessionPaused:
+		return timmy.Errorf(timmy.Conflict, "not open")
+	case s.State == timmy.SessionPaused, s.posted-s.held < hold:
+		return timmy.Errorf(timmy.Unpaid, "not enough")
+	}
+	return nil
 }
 
 func (w *world) finish(s *fakeSession, f *fakeReply, r timmy.Request, hold timmy.Msat) {
