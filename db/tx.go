@@ -34,11 +34,12 @@ type session struct {
 	conn    *sqlx.Conn
 	dialect Dialect
 	stmts   statements[*sqlx.Stmt]
-	writes  statements[executor] // of direct
-	args    []driver.NamedValue  // of direct
-	began   time.Time            // of the batch, by the server's clock
-	lost    bool                 // the connection is gone
-	careful int                  // so many batches yet have savepoints
+	own     statements[statement] // of SQLite's driver itself
+	args    []driver.NamedValue   // of the one that runs
+	cells   []driver.Value        // of the row it reads
+	began   time.Time             // of the batch, by the server's clock
+	lost    bool                  // the connection is gone
+	careful int                   // so many batches yet have savepoints
 }
 
 func newSession(conn *sqlx.Conn, d Dialect) *session { return &session{conn: conn, dialect: d} }
@@ -83,7 +84,7 @@ func (s *session) reopen(ctx context.Context, h *sqlx.DB) error {
 // rows of one may be open within.
 func (s *session) trim() {
 	s.stmts.trim()
-	s.writes.trim()
+	s.own.trim()
 }
 
 // control begins or ends a transaction.
@@ -103,7 +104,7 @@ func (s *session) close() error {
 		_ = s.conn.Close()
 		return nil
 	}
-	return errors.Join(s.stmts.close(), s.writes.close(), s.conn.Close())
+	return errors.Join(s.stmts.close(), s.own.close(), s.conn.Close())
 }
 
 func (tx *Tx) prepare(query string, args []any) (*sqlx.Stmt, []any, error) {
@@ -202,8 +203,12 @@ func (tx *Tx) Get(dest any, query string, args ...any) error {
 }
 
 // Row reads one row into what dest points to, one for each column: [Tx.Get] without
-// looking for their names, for what is read with every request. No row: sql.ErrNoRows.
+// looking for their names, for what is read with every request. Columns are numbers, texts
+// and bytes; only bytes may be NULL. No row: sql.ErrNoRows.
 func (tx *Tx) Row(dest []any, query string, args ...any) error {
+	if tx.s != nil && tx.s.dialect == SQLite {
+		return tx.s.directRow(tx.ctx, dest, query, args...)
+	}
 	st, args, err := tx.prepare(query, args)
 	if err != nil {
 		return err

@@ -12,11 +12,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/timmy-tower/timmy"
 )
 
 // API is the HTTP door. It keeps no state but rate limits, counters, the streams that
-// are open, and answers that wait for the books.
+// are open, answers that wait for the books, and what it has computed of tokens.
 type API struct {
 	cfg       Config
 	operators map[timmy.PubKey]bool
@@ -30,6 +32,7 @@ type API struct {
 	drained   chan struct{}
 	bodyWait  time.Duration
 	unsettled *unsettled
+	tokensOf  *lru.Cache[string, token] // macaroons whose chain was checked
 }
 
 // New checks the settings and makes the door. Nothing runs until a handler is
@@ -52,6 +55,9 @@ func New(c Config) (*API, error) {
 	}
 	if a.unsettled, err = newUnsettled(); err != nil {
 		return nil, err
+	}
+	if a.tokensOf, err = lru.New[string, token](maxTokens); err != nil {
+		return nil, fmt.Errorf("making a memory of tokens: %w", err)
 	}
 	if a.metrics, err = newMetrics(c.Collectors); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

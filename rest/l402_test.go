@@ -14,6 +14,8 @@ import (
 
 	"gopkg.in/macaroon.v2"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/timmy-tower/timmy"
 )
 
@@ -352,6 +354,10 @@ func TestChallengesAreLimited(t *testing.T) {
 // of ours, and with L402 its payment is proven by the preimage.
 func FuzzAuthorization(f *testing.F) {
 	a := &API{cfg: Config{ServerKey: []byte(strings.Repeat("k", 32)), Now: func() time.Time { return time.Unix(1_700_000_000, 0) }, MaxDeposit: timmy.Sat}}
+	var err error
+	if a.tokensOf, err = lru.New[string, token](maxTokens); err != nil {
+		f.Fatal(err)
+	}
 	s := timmy.Session{ID: "00000000-0000-4000-8000-000000000000", Bearer: 1, Paid: timmy.Hash{1}}
 	good := a.bearer(s)
 	f.Add("Bearer " + good)

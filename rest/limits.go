@@ -35,6 +35,9 @@ const (
 	// macaroonLife is longer than a session that is used can be expected to live.
 	macaroonLife = 10 * 365 * 24 * time.Hour
 
+	// maxTokens are remembered as checked, those used last.
+	maxTokens = 1024
+
 	// maxGenerations of a bearer are known without asking the database; a session
 	// that was revived more often is counted like anybody.
 	maxGenerations = 4

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,8 +72,20 @@ func (a *API) bearer(s timmy.Session) string {
 	return a.mint(useBearer, s.Paid, s, a.caveats(s))
 }
 
-// readMacaroon checks the chain of a macaroon under the key of each use.
+// readMacaroon checks the chain of a macaroon under the key of each use. That one was
+// checked stays true: what its caveats say is looked at each time.
 func (a *API) readMacaroon(text string, uses ...use) (token, bool) {
+	if t, ok := a.tokensOf.Get(text); ok && slices.Contains(uses, t.use) {
+		return t, true
+	}
+	t, ok := a.checkMacaroon(text, uses)
+	if ok {
+		a.tokensOf.Add(text, t)
+	}
+	return t, ok
+}
+
+func (a *API) checkMacaroon(text string, uses []use) (token, bool) {
 	b, ok := decode64(text)
 	if !ok {
 		return token{}, false
@@ -96,7 +109,7 @@ func (a *API) readMacaroon(text string, uses ...use) (token, bool) {
 
 // decode64 takes both alphabets, padded or not: clients re-encode what they hold.
 func decode64(s string) ([]byte, bool) {
-	s = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(s), "=")
+	s = strings.TrimRight(strings.ReplaceAll(strings.ReplaceAll(s, "+", "-"), "/", "_"), "=")
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	return b, err == nil
 }
