@@ -19,6 +19,7 @@ var (
 	thousands = regexp.MustCompile(`\d{1,3}(,\d{3})+`)
 	percentOf = regexp.MustCompile(`(?i)%\s*of\b`)
 	looksLike = regexp.MustCompile(`^[0-9.+*/^%() \t×÷·−-]+$`)
+	signs     = strings.NewReplacer("×", "*", "÷", "/", "·", "*", "−", "-", "**", "^")
 	operator  = regexp.MustCompile(`[0-9).%]\s*([-+*/^%×÷·−]|$)`)
 )
 
@@ -31,7 +32,7 @@ func arithmetic(q string) (string, bool) {
 	f = strings.TrimSuffix(f, ".")
 	f = thousands.ReplaceAllStringFunc(f, func(s string) string { return strings.ReplaceAll(s, ",", "") })
 	f = percentOf.ReplaceAllString(f, "% *")
-	f = strings.NewReplacer("×", "*", "÷", "/", "·", "*", "−", "-", "**", "^").Replace(f)
+	f = signs.Replace(f)
 	if !looksLike.MatchString(f) || !operator.MatchString(f) || isNumber(f) || isDate(f) {
 		return "", false
 	}

@@ -59,6 +59,7 @@ type DB struct {
 	all     []*session
 	queue   chan *item
 	alone   chan *item
+	turn    chan *session // the writing connection, while nobody writes
 	running atomic.Bool
 	ended   chan struct{} // closed when no write will be taken any more
 	end     sync.Once
@@ -82,6 +83,8 @@ type Stats struct {
 
 type counters struct {
 	writes, failed, panics, commits, broken, largest, reads atomic.Int64
+
+	inHand atomic.Int64 // 1: the writer waits for its turn with what it took from the queue
 }
 
 func newDB(path string, o Options) *DB {
@@ -97,6 +100,7 @@ func newDB(path string, o Options) *DB {
 		readers: make(chan *session, n),
 		queue:   make(chan *item, maxBatch),
 		alone:   make(chan *item, 1),
+		turn:    make(chan *session, 1),
 		ended:   make(chan struct{}),
 	}
 }
@@ -187,7 +191,7 @@ func (d *DB) Stats() Stats {
 	s := Stats{
 		Writes: c.writes.Load(), Failed: c.failed.Load(), Panics: c.panics.Load(),
 		Commits: c.commits.Load(), Broken: c.broken.Load(), Largest: c.largest.Load(),
-		Waiting: len(d.queue), Reads: c.reads.Load(),
+		Waiting: len(d.queue) + int(c.inHand.Load()), Reads: c.reads.Load(),
 	}
 	s.WALBytes = d.walSize()
 	return s

@@ -51,6 +51,14 @@ func (d *DB) submit(ctx context.Context, it *item) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	if it.alone == nil && len(d.queue) == 0 {
+		select {
+		case s := <-d.turn: // nobody writes: that spares two changes of goroutine
+			d.take(s, it)
+			return <-it.done
+		default:
+		}
+	}
 	queue := d.queue
 	if it.alone != nil {
 		queue = d.alone
@@ -77,8 +85,16 @@ func (d *DB) submit(ctx context.Context, it *item) error {
 	return <-it.done
 }
 
-// Run is the writer. It ends with ctx, after the batch it has taken; what waits
-// then, and every later Write, gets [ErrClosed]. Call it once.
+// take commits a write with those that wait, and passes the turn on.
+func (d *DB) take(s *session, it *item) {
+	defer func() { d.turn <- s }()
+	d.batch(s, d.gather(it))
+	d.mindWAL(s)
+}
+
+// Run is the writer, but for a write that finds it idle, which its caller does. It ends
+// with ctx, after the batch that was taken; what waits then, and every later Write, gets
+// [ErrClosed]. Call it once.
 func (d *DB) Run(ctx context.Context) error {
 	if d.write == nil {
 		return ErrReadOnly
@@ -92,7 +108,7 @@ func (d *DB) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the writer: %w", err)
 	}
-	s := newSession(conn, d.dialect)
+	d.turn <- newSession(conn, d.dialect)
 	var listener sync.WaitGroup
 	defer listener.Wait()
 	if d.pg != nil {
@@ -101,14 +117,18 @@ func (d *DB) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return s.close()
+			return (<-d.turn).close()
 		case it := <-d.queue:
-			d.batch(s, d.gather(it))
-			d.mindWAL(s)
+			d.stats.inHand.Store(1)
+			s := <-d.turn
+			d.stats.inHand.Store(0)
+			d.take(s, it)
 		case it := <-d.alone:
+			s := <-d.turn
 			if it.state.CompareAndSwap(waiting, taken) {
 				it.done <- it.alone(s)
 			}
+			d.turn <- s
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
 	"github.com/timmy-tower/timmy/failpoint"
@@ -20,7 +22,7 @@ const (
 	sealBatch = 256
 	// sealBehind is how far behind the newest sealed posting an unsealed one is
 	// looked for: on PostgreSQL a transaction may commit after one with later
-	// numbers.
+	// numbers. SQLite has one writer.
 	sealBehind = 1000
 	// checkPage is how many places of the chain are read at once: no snapshot is
 	// held for long.
@@ -88,10 +90,18 @@ func (l *Ledger) Seal(ctx context.Context) (n int, err error) {
 		if err := t.Get(&newest, `SELECT COALESCE(MAX(posting), 0) FROM chain`); err != nil {
 			return err
 		}
+		if !t.oneProcess() {
+			newest -= sealBehind
+		}
 		var ps []timmy.Posting
-		err = t.Select(&ps, `SELECT seq, key, source, destination, amount, at FROM postings
+		err = t.Each(func(rows *sqlx.Rows) error {
+			var p timmy.Posting
+			err := rows.Scan(&p.Seq, &p.Key, &p.Source, &p.Destination, &p.Amount, &p.At)
+			ps = append(ps, p)
+			return err
+		}, `SELECT seq, key, source, destination, amount, at FROM postings
 			WHERE seq > ? AND NOT EXISTS (SELECT 1 FROM chain WHERE posting = postings.seq)
-			ORDER BY seq LIMIT ?`, newest-sealBehind, sealBatch)
+			ORDER BY seq LIMIT ?`, newest, sealBatch)
 		if err != nil {
 			return err
 		}
