@@ -1,11 +1,12 @@
 // Package db opens the databases of the tower and gives each one writer.
 //
-// All writes of one database go through one goroutine ([DB.Run]), which commits
-// whatever is waiting together: BEGIN IMMEDIATE, what each caller does, COMMIT, and
-// only then the replies. If one fails, all is undone and run again with a savepoint
-// for each. So a write that returned nil is on the disk (synchronous=FULL), a write
-// that failed left nothing behind, and 64 callers share one fsync. Reads run on handles of their own that refuse to write, each in
-// a snapshot, and never wait for the writer.
+// All writes of one database go through one connection, on which whatever is waiting is
+// committed together: BEGIN IMMEDIATE, what each caller does, COMMIT, and only then the
+// replies. That is done by one goroutine ([DB.Run]), or by a caller who finds nobody
+// writing. If one fails, all is undone and run again with a savepoint for each. So a
+// write that returned nil is on the disk (synchronous=FULL), a write that failed left
+// nothing behind, and 64 callers share one fsync. Reads run on handles of their own that
+// refuse to write, each in a snapshot, and never wait for the writer.
 //
 //	d, err := db.OpenSQLite(ctx, "/var/lib/timmy/ledger.db", db.Options{})
 //	go d.Run(ctx)

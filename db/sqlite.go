@@ -101,6 +101,7 @@ func (c *connector) dsn() string {
 	q.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
 	q.Set("_foreign_keys", "on")
 	q.Set("_txlock", "immediate")
+	q.Set("_mutex", "no") // a connection is one goroutine's at a time; its locks are a twentieth of a request
 	if c.readOnly {
 		q.Set("mode", "ro")
 	} else {

@@ -1,6 +1,9 @@
 package ledger
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/timmy-tower/timmy"
 )
 
@@ -16,8 +19,8 @@ type background struct {
 
 // backgroundColumns and backgroundTables make one row, whatever of it is there.
 const (
-	backgroundColumns = `CASE WHEN EXISTS (SELECT 1 FROM requests WHERE id = ?) THEN 1 ELSE 0 END,
-		COALESCE(p.posted, 0), COALESCE(p.held, 0), COALESCE(h.posted, 0), COALESCE(h.held, 0),
+	isKnown           = `SELECT CASE WHEN EXISTS (SELECT 1 FROM requests WHERE id = ?) THEN 1 ELSE 0 END, `
+	backgroundColumns = `COALESCE(p.posted, 0), COALESCE(p.held, 0), COALESCE(h.posted, 0), COALESCE(h.held, 0),
 		COALESCE(c.last, ''), COALESCE(c.turns, ''), COALESCE(s.asked, 0), COALESCE(s.score, 0), COALESCE(s.scored, 0),
 		COALESCE(s.completed, 0), COALESCE(s.refused, 0), COALESCE(s.paid, 0), COALESCE(s.first_seen, 0),
 		COALESCE(s.last_seen, 0), COALESCE(s.granted, 0), COALESCE(s.day, 0)`
@@ -31,12 +34,12 @@ const (
 		backgroundTables + ` LEFT JOIN sessions AS x ON x.id = ? LEFT JOIN standings AS s ON s.key = x.owner`
 )
 
-// background reads all that a start has to know at once. Who asks on a session is the key
-// that it is bound to.
-func (t *txn) background(r *row) (b background, err error) {
+// background reads all that a start has to know at once; whether the request is known
+// only if look is set. Who asks on a session is the key that it is bound to.
+func (t *txn) background(r *row, look bool) (b background, err error) {
 	s := &b.asker
 	dest := []any{
-		&b.known, &b.own.Posted, &b.own.Held, &b.pool.Posted, &b.pool.Held, &b.after, &b.turns, &s.asked, &s.score, &s.scored,
+		&b.own.Posted, &b.own.Held, &b.pool.Posted, &b.pool.Held, &b.after, &b.turns, &s.asked, &s.score, &s.scored,
 		&s.completed, &s.refused, &s.paid, &s.first, &s.last, &s.granted, &s.day,
 	}
 	query, last := backgroundQuery, r.Asker
@@ -44,7 +47,11 @@ func (t *txn) background(r *row) (b background, err error) {
 	if isSession {
 		query, last, dest = sessionBackgroundQuery, id, append(dest, b.session.columns()...)
 	}
-	err = t.Row(dest, query, r.ID, r.Payer, timmy.HousePool, r.Thread, last)
+	args := []any{r.Payer, timmy.HousePool, r.Thread, last}
+	if look {
+		query, dest, args = isKnown+strings.TrimPrefix(query, `SELECT `), slices.Insert(dest, 0, any(&b.known)), slices.Insert(args, 0, any(r.ID))
+	}
+	err = t.Row(dest, query, args...)
 	if owner := b.session.Owner; owner != "" {
 		r.Asker, r.Who = owner, owner
 	}

@@ -30,9 +30,11 @@ func (l *Ledger) Start(ctx context.Context, r *timmy.Request, quote func(timmy.J
 		}
 	}
 	var s started
+	// What comes over HTTP has an id that was made for it: only a repeated call is known.
+	look := r != nil && r.Front != timmy.FrontREST
 	step := func(t *txn) (err error) {
 		if r != nil {
-			s, err = t.startOwn(*r, quote)
+			s, err = t.startOwn(*r, look, quote)
 		} else {
 			s, err = t.startNext(quote)
 		}
@@ -40,6 +42,7 @@ func (l *Ledger) Start(ctx context.Context, r *timmy.Request, quote func(timmy.J
 	}
 	err := l.write(ctx, failpoint.LedgerStart, step)
 	if errors.Is(err, errKnownNow) {
+		look = true
 		err = l.write(ctx, failpoint.LedgerStart, step)
 	}
 	if err != nil {
@@ -107,10 +110,11 @@ func (t *txn) lookForQueued() error {
 
 // startQueued starts what is in the book.
 func (t *txn) startQueued(r *row, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
-	b, err := t.background(r)
+	b, err := t.background(r, false)
 	if err != nil {
 		return started{}, err
 	}
+	b.known = true
 	a, err := t.admit(r.Payer, 0, &b)
 	if err != nil {
 		return started{}, err
@@ -118,9 +122,9 @@ func (t *txn) startQueued(r *row, quote func(timmy.Job) (timmy.Quote, error)) (s
 	return t.start(r, &b, a, quote)
 }
 
-func (t *txn) startOwn(req timmy.Request, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
+func (t *txn) startOwn(req timmy.Request, look bool, quote func(timmy.Job) (timmy.Quote, error)) (started, error) {
 	r := t.queuedRow(req)
-	b, err := t.background(&r)
+	b, err := t.background(&r, look)
 	if err != nil {
 		return started{}, err
 	}
@@ -271,8 +275,9 @@ func (t *txn) insertRunning(r *row) error {
 		r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil, r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay)
 }
 
-// errKnownNow: another tower accepted the request between our look and our write.
-var errKnownNow = errors.New("the request is known since a moment ago")
+// errKnownNow: the request that was written as new is known, though we did not see it:
+// nobody looked, or another tower accepted it meanwhile.
+var errKnownNow = errors.New("the request is known already")
 
 // note keeps why a request that waits is not running: the asker is told with the
 // invoice.

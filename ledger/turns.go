@@ -52,13 +52,18 @@ func readTurns(text string) ([]timmy.Turn, error) {
 // writeTurns is how turns are stored: for each a line with its role and the bytes of its
 // text, and the text with a line feed. As JSON they would take a tenth of a request.
 func writeTurns(turns []timmy.Turn) string {
-	var b []byte
+	size := 0
 	for _, t := range turns {
-		b = append(append(b, t.Role...), ' ')
-		b = append(strconv.AppendInt(b, int64(len(t.Text)), 10), '\n')
-		b = append(append(b, t.Text...), '\n')
+		size += len(t.Role) + len(t.Text) + 16
 	}
-	return string(b)
+	var b strings.Builder
+	b.Grow(size)
+	for _, t := range turns {
+		b.WriteString(string(t.Role) + " " + strconv.Itoa(len(t.Text)) + "\n")
+		b.WriteString(t.Text)
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // window is the documented part of a conversation: its last 8 turns, as many of them as
