@@ -84,6 +84,7 @@ type Stats struct {
 type counters struct {
 	writes, failed, panics, commits, broken, largest, reads atomic.Int64
 
+	last   atomic.Int64 // how many shared the commit before
 	inHand atomic.Int64 // 1: the writer waits for its turn with what it took from the queue
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -51,9 +52,9 @@ func (d *DB) submit(ctx context.Context, it *item) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if it.alone == nil && len(d.queue) == 0 {
+	if it.alone == nil && d.stats.last.Load() <= 1 && len(d.queue) == 0 {
 		select {
-		case s := <-d.turn: // nobody writes: that spares two changes of goroutine
+		case s := <-d.turn: // nobody writes, nor did several: that spares two changes of goroutine
 			d.take(s, it)
 			return <-it.done
 		default:
@@ -133,12 +134,15 @@ func (d *DB) Run(ctx context.Context) error {
 	}
 }
 
-// gather takes what waits with the first, up to a full batch.
+// gather takes what waits with the first, up to a full batch. Where writes come together,
+// it lets the others run once before it closes the batch: a larger one is worth more than
+// an earlier one.
 func (d *DB) gather(first *item) []*item {
 	items, most := make([]*item, 0, 64), maxBatch
 	if d.pg != nil {
 		most = maxBatchPostgres
 	}
+	yielded := false
 	for it := first; ; {
 		if it.state.CompareAndSwap(waiting, taken) {
 			items = append(items, it)
@@ -146,6 +150,16 @@ func (d *DB) gather(first *item) []*item {
 		if len(items) == most {
 			return items
 		}
+		select {
+		case it = <-d.queue:
+			continue
+		default:
+		}
+		if yielded || d.stats.last.Load() <= 1 {
+			return items
+		}
+		yielded = true
+		runtime.Gosched() // those whom the last commit has woken may have a next write
 		select {
 		case it = <-d.queue:
 		default:
@@ -196,6 +210,7 @@ func (d *DB) undo(s *session, why error) error {
 // first, so that who was answered finds it in Stats.
 func (d *DB) answer(items []*item, err error) {
 	d.stats.commits.Add(1)
+	d.stats.last.Store(int64(len(items)))
 	if n := int64(len(items)); n > d.stats.largest.Load() {
 		d.stats.largest.Store(n)
 	}
