@@ -94,14 +94,41 @@ func parseObject(raw []byte) (object, error) {
 	if !utf8.Valid(raw) || !json.Valid(raw) {
 		return nil, errNotObject
 	}
-	if err := checkShape(raw); err != nil {
-		return nil, err
+	fields, flat := flatFields(raw)
+	if !flat {
+		if err := checkShape(raw); err != nil {
+			return nil, err
+		}
 	}
 	var o object
 	if err := json.Unmarshal(raw, &o); err != nil || o == nil {
 		return nil, errNotObject
 	}
+	if flat && len(o) != fields {
+		return nil, errDuplicate
+	}
 	return o, nil
+}
+
+// flatFields counts the fields of valid JSON in which nothing is nested, as in nearly all
+// bodies: those have no depth, and a field twice if the map has fewer. To walk their tokens
+// took a twentieth of a request.
+func flatFields(raw []byte) (n int, flat bool) {
+	inString, opened := false, 0
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			opened++
+		case c == ':':
+			n++
+		}
+	}
+	return n, opened == 1
 }
 
 // checkShape walks valid JSON for depth and duplicate fields.

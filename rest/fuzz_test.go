@@ -10,17 +10,25 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/timmy-tower/timmy"
 )
 
+// plain reports whether raw is an object at all.
+func plain(raw []byte) bool {
+	var m map[string]json.RawMessage
+	return utf8.Valid(raw) && json.Unmarshal(raw, &m) == nil && m != nil
+}
+
 // FuzzBody: whatever comes in, the parser ends, agrees with encoding/json on
-// what is an object, and the readers of its fields do not panic.
+// what is an object and with its tokens on what is refused, and the readers of its fields
+// do not panic.
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{
 		`{"amount_sats":500,"request":"hi","nostr_token":"x"}`, `{"a":{"b":[1,{"c":null}]}}`, `{"a":1,"a":2}`, `[]`, `null`, `"x"`, ``,
 		`{"amount_sats":5e2}`, `{"request":"\ud800"}`, strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), "{\"\xff\":1}", `{"a":1}{`,
-		`{"x":["a","b"],"y":{"x":1}}`, `{"":{"":""}}`,
+		`{"x":["a","b"],"y":{"x":1}}`, `{"":{"":""}}`, `{"a":1,"\u0061":2}`, `{"a:{\"":"}[,:","b\\":":"}`, ` { } `,
 	} {
 		f.Add([]byte(s))
 	}
@@ -29,6 +37,9 @@ func FuzzBody(f *testing.F) {
 		var m map[string]any
 		if plain := json.Unmarshal(raw, &m); err == nil && (plain != nil || len(m) != len(o)) {
 			t.Fatalf("taken as an object: %q", raw)
+		}
+		if walked := checkShape(raw); plain(raw) && (walked != nil) != (err != nil) {
+			t.Fatalf("%q: %v, its tokens say %v", raw, err, walked)
 		}
 		if err != nil {
 			return
