@@ -55,7 +55,7 @@ type Ledger struct {
 	stats   counters
 
 	// noneQueued: when this process looked last, nothing was, and it has queued nothing
-	// since. Only the writer's goroutine sets it.
+	// since. Only who writes sets it.
 	noneQueued atomic.Bool
 
 	// leaseClock is what leases are measured by: on PostgreSQL its server's, for the

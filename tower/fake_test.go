@@ -94,8 +94,9 @@ func (b *fakeBook) Start(_ context.Context, r *timmy.Request, quote func(timmy.J
 		return j, false, err
 	}
 	defer leave()
-	row := b.oldest()
+	row, fresh := b.oldest(), false
 	if r != nil {
+		fresh = b.rows[r.ID] == nil
 		b.accept(*r)
 		row = b.rows[r.ID]
 	}
@@ -109,6 +110,10 @@ func (b *fakeBook) Start(_ context.Context, r *timmy.Request, quote func(timmy.J
 		Standing: timmy.Standing{Key: row.req.From}, PayerMax: payer.Available(), PoolMax: pool.Available(), Tries: int(row.token),
 	}
 	q, err := quote(j)
+	if err != nil && timmy.CodeOf(err) != timmy.Unpaid && fresh {
+		delete(b.rows, r.ID)
+		return timmy.Job{}, false, err
+	}
 	if timmy.CodeOf(err) == timmy.Unpaid && !row.req.Wait {
 		row.state, j.Lease = timmy.StateUnpaid, timmy.Lease{}
 	}

@@ -52,6 +52,11 @@ func (d *Desk) quote(r *run, j timmy.Job) (timmy.Quote, error) {
 
 // quoteDirect refuses outright: the asker is on the line.
 func (d *Desk) quoteDirect(r *run, j timmy.Job) (timmy.Quote, error) {
+	if r.rateErr != nil && !j.Command {
+		return timmy.Quote{}, &timmy.Error{
+			Code: timmy.Unavailable, Message: "the bitcoin price is not known right now; try again shortly", Err: r.rateErr,
+		}
+	}
 	return d.cfg.Prices.Quote(j, r.rate, d.cfg.Now())
 }
 

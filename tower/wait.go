@@ -66,11 +66,6 @@ func (d *Desk) Do(ctx context.Context, r timmy.Request) (timmy.Reply, error) {
 // startDirect starts r itself. It is not cut off with the asker's connection: then
 // nobody would know whether it runs.
 func (d *Desk) startDirect(ctx context.Context, job *run, r timmy.Request) (timmy.Job, bool, error) {
-	if job.rateErr != nil && !r.Command {
-		return timmy.Job{}, false, &timmy.Error{
-			Code: timmy.Unavailable, Message: "the bitcoin price is not known right now; try again shortly", Err: job.rateErr,
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bookTime)
 	defer cancel()
 	return d.cfg.Book.Start(ctx, &r, func(j timmy.Job) (timmy.Quote, error) { return d.quoteDirect(job, j) })
