@@ -42,7 +42,7 @@ func run(w io.Writer, part, binary string, d time.Duration, seed uint64) error {
 		do   func() ([]goal, error)
 	}{
 		{"ledger", func() ([]goal, error) { return benchLedger(w, d, seed) }},
-		{"tower", func() ([]goal, error) { return benchTower(w, binary, d, seed, disk) }},
+		{"tower", func() ([]goal, error) { return benchTower(w, binary, d, seed) }},
 	} {
 		if part != "" && part != p.name {
 			continue
@@ -58,13 +58,13 @@ func run(w io.Writer, part, binary string, d time.Duration, seed uint64) error {
 }
 
 // benchTower is what its doors do.
-func benchTower(w io.Writer, binary string, d time.Duration, seed uint64, disk time.Duration) (goals []goal, err error) {
+func benchTower(w io.Writer, binary string, d time.Duration, seed uint64) (goals []goal, err error) {
 	t, err := startTower(binary)
 	if err != nil {
 		return nil, err
 	}
 	defer t.stop()
-	if goals, err = benchREST(t, w, d, disk); err != nil {
+	if goals, err = benchREST(t, w, d); err != nil {
 		return nil, err
 	}
 	for _, part := range []func(*tower, io.Writer, time.Duration, uint64) error{benchDM, benchPublish} {
@@ -85,7 +85,7 @@ const (
 
 // benchREST is durable requests by HTTP: accepted, reserved, answered by the
 // built-in model, charged, committed. Each caller has a session of its own.
-func benchREST(t *tower, w io.Writer, d time.Duration, disk time.Duration) (goals []goal, err error) {
+func benchREST(t *tower, w io.Writer, d time.Duration) (goals []goal, err error) {
 	idle, err := t.benchIdle(d)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,7 @@
 // All writes of one database go through one connection, on which whatever is waiting is
 // committed together: BEGIN IMMEDIATE, what each caller does, COMMIT, and only then the
 // replies. That is done by one goroutine ([DB.Run]), or by a caller who finds nobody
-// writing. If one fails, all is undone and run again with a savepoint for each. So a
+// writing while writes come singly. If one fails, all is undone and run again with a savepoint for each. So a
 // write that returned nil is on the disk (synchronous=FULL), a write that failed left
 // nothing behind, and 64 callers share one fsync. Reads run on handles of their own that
 // refuse to write, each in a snapshot, and never wait for the writer.

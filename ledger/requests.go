@@ -160,14 +160,24 @@ func (t *txn) queuedRow(r timmy.Request) row {
 	}
 }
 
+// askedColumns are what a request is written with, whatever comes of it.
+const (
+	askedColumns = `id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since`
+	askedValues  = `?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?`
+)
+
+// asked are the values of askedColumns, with room for those that follow.
+func (r *row) asked() []any {
+	return append(make([]any, 0, 24), r.ID, r.Front, r.Asker, r.Who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax,
+		bit(r.Wait), r.ReplyTo, r.At, r.State, r.Since)
+}
+
 // accept inserts the request, with whether it is the first of its key, and notes the
 // asker.
 func (t *txn) accept(r *row) (fresh bool, err error) {
-	n, err := t.Exec(`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, state, since, first)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+	n, err := t.Exec(`INSERT INTO requests (`+askedColumns+`, first) VALUES (`+askedValues+`,
 			CASE WHEN ? = '' OR EXISTS (SELECT 1 FROM standings WHERE key = ? AND asked > 0) THEN 0 ELSE 1 END) ON CONFLICT (id) DO NOTHING`,
-		r.ID, r.Front, r.Asker, r.Who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax, bit(r.Wait),
-		r.ReplyTo, r.At, r.State, r.Since, r.Asker, r.Asker)
+		append(r.asked(), r.Asker, r.Asker)...)
 	if err != nil || n == 0 {
 		return false, err
 	}

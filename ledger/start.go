@@ -268,11 +268,9 @@ func (t *txn) insertRunning(r *row) error {
 			return errKnownNow
 		}
 		return nil
-	}, `INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, first,
-			state, since, tries, lease_owner, lease_until, hold_pool, hold_session, hold_user, hold_day)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-		r.ID, r.Front, r.Asker, r.Who, r.Payer, r.Thread, r.Text, bit(r.Command), r.PriceMax, bit(r.Wait), r.ReplyTo, r.At, bit(r.First),
-		r.State, r.Since, r.Tries, t.l.boot, r.LeaseUntil, r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay)
+	}, `INSERT INTO requests (`+askedColumns+`, first, tries, lease_owner, lease_until, hold_pool, hold_session, hold_user, hold_day)
+		VALUES (`+askedValues+`, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		append(r.asked(), bit(r.First), r.Tries, t.l.boot, r.LeaseUntil, r.HoldPool, r.HoldSession, r.HoldUser, r.HoldDay)...)
 }
 
 // errKnownNow: the request that was written as new is known, though we did not see it:
@@ -287,8 +285,8 @@ func (t *txn) note(r *row, refusal error) error {
 }
 
 // hold reserves a job's quote: the session's leg first, the rest on its owner. What
-// is not there is a refusal, after which nothing is held. r knows what is held; claim
-// writes it.
+// is not there is a refusal, after which nothing is held. r knows what is held; who writes
+// r writes it.
 func (t *txn) hold(r *row, j timmy.Job, own timmy.Balance) (refusal, err error) {
 	q := j.Hold
 	if q.Payer < 0 || q.Pool < 0 || q.Total() > timmy.MaxMsat {

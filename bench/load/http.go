@@ -13,7 +13,7 @@ import (
 )
 
 // Caller is an HTTP client for load: one connection that stays open, one call at a time,
-// and answers that say their length. It takes a fifth of what net/http's client does, so
+// and answers that say their length. It takes half of what net/http's client does, so
 // that a tower on the same processors is measured and not its caller.
 type Caller struct {
 	addr string
