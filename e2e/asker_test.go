@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -115,8 +116,8 @@ func (a *asker) zap(sats int64) bool {
 }
 
 func (a *asker) pay(bolt11 string, sats int64) bool {
-	if !payUntilPaid(a.tw, bolt11) {
-		a.t.Errorf("an invoice could not be paid")
+	if err := payUntilPaid(a.tw, bolt11); err != nil {
+		a.t.Error(err)
 		return false
 	}
 	d, err := wallet.Decode(bolt11)
@@ -268,27 +269,41 @@ func getJSON(url string, into any) error {
 	return json.NewDecoder(res.Body).Decode(into)
 }
 
+// errLapsed says that an invoice expired before anybody paid it.
+var errLapsed = errors.New("the invoice has expired")
+
 // payUntilPaid pays over the control socket, as `timmy pay` does, until some
-// incarnation of the tower says it is paid.
-func payUntilPaid(tw *tower, bolt11 string) bool {
+// tower took it. It gives up with errLapsed where the tower says that the invoice
+// has expired and the clock of this test, which is right, says so too.
+func payUntilPaid(tw *tower, bolt11 string) error {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(tw.data, "timmy.sock"))
 		},
 	}}
+	last := errors.New("no tower")
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		res, err := client.Post("http://timmy/pay", "application/json", strings.NewReader(fmt.Sprintf(`{"bolt11":%q}`, bolt11)))
 		if err != nil {
+			last = err
 			continue
 		}
-		io.Copy(io.Discard, res.Body)
+		said, _ := io.ReadAll(res.Body)
 		res.Body.Close()
 		if res.StatusCode == http.StatusOK {
-			return true
+			return nil
 		}
+		d, err := wallet.Decode(bolt11)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(said), string(timmy.Expired)) && !time.Now().Before(d.Expires()) {
+			return errLapsed
+		}
+		last = fmt.Errorf("%d: %s", res.StatusCode, said)
 	}
-	return false
+	return fmt.Errorf("an invoice could not be paid within three minutes: %w", last)
 }
 
 // readBooks asks the books one number, with the tower stopped.

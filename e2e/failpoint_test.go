@@ -196,7 +196,11 @@ func (a *asker) topUp(api *api, id, bearer string) bool {
 			continue // it is being made, or its maker is dead
 		}
 		_, _ = api.try("POST", path, body, append(auth, "Idempotency-Key", newUUID())...)
-		return a.b.pay(api, invoice, 120)
+		if err := a.b.pay(api, invoice, 120); err != nil {
+			a.t.Error(err)
+			return false
+		}
+		return true
 	}
 	a.t.Errorf("no top-up within three minutes")
 	return false
