@@ -3,11 +3,20 @@ package timmy
 import "time"
 
 // RequestID makes a request once-only: the rumor's id for a DM, the event's id
-// for a job, a UUID made by the server for HTTP.
+// for a job, a UUID made by the server for HTTP, which begins with the time.
 type RequestID string
 
-// Short is what people are shown, as in "#req 7f3a".
-func (id RequestID) Short() string { return string(id[:min(4, len(id))]) }
+// TimedIDLen is the length of an id that is a UUID.
+const TimedIDLen = 36
+
+// Short is what people are shown, as in "#req 7f3a": the first four digits, or of a UUID
+// the last, for its first are those of a month.
+func (id RequestID) Short() string {
+	if len(id) == TimedIDLen {
+		return string(id[TimedIDLen-4:])
+	}
+	return string(id[:min(4, len(id))])
+}
 
 // Front is a door through which requests come.
 type Front string

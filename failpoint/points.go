@@ -46,6 +46,7 @@ const (
 	LedgerMeet       Point = "ledger meet"
 	LedgerForget     Point = "ledger forget"
 	LedgerSeal       Point = "ledger seal"
+	LedgerFile       Point = "ledger file" // of what is whose
 	LedgerCheckpoint Point = "ledger checkpoint"
 	LedgerRoot       Point = "ledger root"
 	LedgerPublished  Point = "ledger published"
@@ -76,7 +77,7 @@ func All() []Point {
 		LedgerWithdrawn, LedgerLapse, LedgerCredit, LedgerResolve, LedgerFund, LedgerRefund, LedgerLaunch, LedgerLand, LedgerRecall,
 		LedgerRemainder, LedgerOpen, LedgerExpire, LedgerExpireAll,
 		LedgerPresented, LedgerIdem, LedgerKeep, LedgerDrop, LedgerOnce, LedgerClaim, LedgerSealed, LedgerDelivered, LedgerRetry, LedgerPrune, LedgerMeet,
-		LedgerForget, LedgerSeal, LedgerCheckpoint, LedgerRoot, LedgerPublished, LedgerAdmit,
+		LedgerForget, LedgerSeal, LedgerFile, LedgerCheckpoint, LedgerRoot, LedgerPublished, LedgerAdmit,
 		LedgerAlert,
 		DBCommit, DBMigrate, AgentEvaluate, AgentWork, WalletIssue, WalletSend, WalletPush, InboxSubmit, StoreSave,
 		CourierPublish, BackupCopy, BackupPlace, RestorePlace,

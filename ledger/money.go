@@ -91,7 +91,7 @@ func balance(q *db.Tx, a timmy.Account) (b timmy.Balance, err error) {
 	if !a.Floored() {
 		err = q.Get(&b.Posted, `SELECT
 			COALESCE((SELECT SUM(amount) FROM postings WHERE `+arrivals(a)+`), 0) -
-			COALESCE((SELECT SUM(amount) FROM postings WHERE source = ?), 0)`, a, a)
+			COALESCE((SELECT SUM(amount) FROM postings WHERE `+departures+`), 0)`, a, a)
 		return b, err
 	}
 	err = q.Row([]any{&b.Posted, &b.Held}, `SELECT posted, held FROM accounts WHERE name = ?`, a)
@@ -136,12 +136,14 @@ func (l *Ledger) Balance(ctx context.Context, a timmy.Account) (b timmy.Balance,
 // Postings lists an account's latest movements, newest first.
 func (l *Ledger) Postings(ctx context.Context, a timmy.Account, limit int) (ps []timmy.Posting, err error) {
 	limit = clamp(limit, maxList)
+	paid, args := paidBy(a, limit)
 	err = l.read(ctx, func(q *db.Tx) error {
 		return q.Select(&ps, `SELECT seq, key, source, destination, amount, at FROM (
-				SELECT * FROM (SELECT * FROM postings WHERE source = ? ORDER BY seq DESC LIMIT ?) AS s
+				SELECT * FROM (`+paid+`) AS s
 				UNION ALL
-				SELECT * FROM (SELECT * FROM postings WHERE `+arrivals(a)+` ORDER BY seq DESC LIMIT ?) AS d
-			) AS p ORDER BY seq DESC LIMIT ?`, a, limit, a, limit, limit)
+				SELECT * FROM (SELECT seq, key, source, destination, amount, at FROM postings
+					WHERE `+arrivals(a)+` ORDER BY seq DESC LIMIT ?) AS d
+			) AS p ORDER BY seq DESC LIMIT ?`, append(args, a, limit, limit)...)
 	})
 	return ps, err
 }

@@ -225,10 +225,10 @@ func (l *Ledger) Requests(ctx context.Context, k timmy.PubKey, limit int) (rs []
 	if k.IsZero() {
 		return nil, nil
 	}
+	limit = clamp(limit, maxList)
 	err = l.read(ctx, func(q *db.Tx) error {
 		var rows []row
-		err := q.Select(&rows, `SELECT * FROM requests WHERE asker = ? AND asker <> '' AND command = 0
-			ORDER BY seq DESC LIMIT ?`, k.String(), clamp(limit, maxList))
+		err := q.Select(&rows, `SELECT * FROM `+latestAsked(`r.*`)+` ORDER BY seq DESC LIMIT ?`, k.String(), limit, k.String(), limit, limit)
 		if err != nil {
 			return err
 		}
@@ -254,8 +254,8 @@ func (l *Ledger) Cancel(ctx context.Context, k timmy.PubKey, keep timmy.RequestI
 	err = l.write(ctx, failpoint.LedgerCancel, func(t *txn) error {
 		n = 0
 		var rows []row
-		err := t.Select(&rows, `SELECT * FROM requests WHERE asker = ? AND asker <> '' AND id <> ? AND command = 0
-			AND (state = 'queued' OR state = 'parked') ORDER BY seq LIMIT ?`, k.String(), keep, maxSweep)
+		err := t.Select(&rows, `SELECT * FROM requests WHERE seq IN (`+askedBy+`) AND id <> ? AND command = 0
+			AND (state = 'queued' OR state = 'parked') ORDER BY seq LIMIT ?`, k.String(), k.String(), keep, maxSweep)
 		if err != nil {
 			return err
 		}

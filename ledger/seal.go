@@ -44,7 +44,8 @@ type Link struct {
 // hash, and the posting's canonical encoding, as docs/money.md has it byte for
 // byte.
 func link(prev Link, p timmy.Posting) Link {
-	b := append([]byte(chainDomain), prev.Hash[:]...)
+	b := append(make([]byte, 0, 512), chainDomain...)
+	b = append(b, prev.Hash[:]...)
 	for _, n := range []int64{prev.Place + 1, p.Seq, int64(p.Amount), p.At} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
@@ -93,7 +94,7 @@ func (l *Ledger) Seal(ctx context.Context) (n int, err error) {
 		if !t.oneProcess() {
 			newest -= sealBehind
 		}
-		var ps []timmy.Posting
+		ps := make([]timmy.Posting, 0, sealBatch)
 		err = t.Each(func(rows *sqlx.Rows) error {
 			var p timmy.Posting
 			err := rows.Scan(&p.Seq, &p.Key, &p.Source, &p.Destination, &p.Amount, &p.At)

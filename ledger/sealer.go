@@ -59,7 +59,7 @@ type Sealer struct {
 // NewSealer makes a sealer. Nothing happens before Run.
 func NewSealer(l *Ledger, cfg SealerConfig) *Sealer { return &Sealer{l: l, cfg: cfg} }
 
-// Run checks the chain from the last checkpoint, then seals until ctx ends. Once a
+// Run checks the chain from the last checkpoint, then seals and files until ctx ends. Once a
 // day (UTC) it checks the chain in full, and makes and publishes the root.
 func (s *Sealer) Run(ctx context.Context) error {
 	tick := time.NewTicker(sealEvery)
@@ -91,14 +91,8 @@ func (s *Sealer) round(ctx context.Context) error {
 		s.tail = true
 		s.report(breaks)
 	}
-	for ctx.Err() == nil {
-		n, err := s.l.Seal(ctx)
-		if err != nil {
-			return err
-		}
-		if n < sealBatch {
-			break
-		}
+	if err := s.catchUp(ctx); err != nil {
+		return err
 	}
 	day := now.UTC().Format(time.DateOnly)
 	if s.done == day {
@@ -111,6 +105,29 @@ func (s *Sealer) round(ctx context.Context) error {
 	breaks, err := s.l.VerifyChain(ctx)
 	s.report(breaks)
 	return err
+}
+
+// catchUp seals and files what there is.
+func (s *Sealer) catchUp(ctx context.Context) error {
+	for ctx.Err() == nil {
+		n, err := s.l.Seal(ctx)
+		if err != nil {
+			return err
+		}
+		if n < sealBatch {
+			break
+		}
+	}
+	for ctx.Err() == nil {
+		n, err := s.l.File(ctx)
+		if err != nil {
+			return err
+		}
+		if n < fileBatch {
+			break
+		}
+	}
+	return nil
 }
 
 func (s *Sealer) report(breaks []Break) {

@@ -70,16 +70,22 @@ func (l *Ledger) receipt(ctx context.Context, id timmy.RequestID) (r Receipt, se
 	return r, sealed, err
 }
 
-// Find lists up to two requests of a key (commands left out) whose id begins with
-// prefix, newest first. A prefix that is not made of lower-case hex digits and
-// dashes finds nothing.
-func (l *Ledger) Find(ctx context.Context, k timmy.PubKey, prefix string) (ids []timmy.RequestID, err error) {
-	if _, err := hex.DecodeString(padded(prefix)); err != nil || k.IsZero() {
+// findWithin is how many of a key's latest requests are looked through for a part of an id.
+const findWithin = 10_000
+
+// Find lists up to two of a key's latest 10,000 requests (commands left out) whose id
+// begins with part, or, an id that begins with the time when it was made, ends with it:
+// the one that is part first, then the newest. A part that is not made of lower-case
+// hex digits and dashes finds nothing.
+func (l *Ledger) Find(ctx context.Context, k timmy.PubKey, part string) (ids []timmy.RequestID, err error) {
+	if _, err := hex.DecodeString(padded(part)); err != nil || k.IsZero() {
 		return nil, nil
 	}
 	err = l.read(ctx, func(q *db.Tx) error {
-		return q.Select(&ids, `SELECT id FROM requests WHERE asker = ? AND command = 0 AND id >= ? AND id < ?
-			ORDER BY seq DESC LIMIT 2`, k.String(), prefix, prefix+"g")
+		return q.Select(&ids, `SELECT id FROM `+latestAsked(`r.id, r.seq`)+`
+			WHERE (id >= ? AND id < ?) OR (length(id) = ? AND substr(id, length(id) - ?) = ?)
+			ORDER BY CASE WHEN id = ? THEN 0 ELSE 1 END, seq DESC LIMIT 2`,
+			k.String(), findWithin, k.String(), findWithin, part, part+"g", timmy.TimedIDLen, len(part)-1, part, part)
 	})
 	return ids, err
 }

@@ -127,8 +127,8 @@ func (l *Ledger) Forget(ctx context.Context, thread string, of timmy.PubKey) (n 
 			n = int(talks)
 			return err
 		}
-		texts, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE asker = ? AND asker <> '' AND thread = ?
-			AND state IN ('complete', 'rejected', 'failed', 'unpaid') AND (text <> '' OR result <> '')`, of.String(), thread)
+		texts, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE seq IN (`+askedBy+`) AND thread = ?
+			AND state IN ('complete', 'rejected', 'failed', 'unpaid') AND (text <> '' OR result <> '')`, of.String(), of.String(), thread)
 		n = int(talks + texts)
 		return err
 	})
