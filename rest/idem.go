@@ -20,6 +20,7 @@ type task struct {
 	credential string // "" without
 	body       []byte
 	key        string // instead of the header's; "": as the header says
+	timed      bool   // the subject tells when it was made, and is no secret
 	// do does the work under an id that is the same on every try; again says that
 	// an earlier try may have got somewhere.
 	do func(ctx context.Context, subject string, again bool) answer
@@ -68,7 +69,11 @@ func (a *API) once(c *call, t task) answer {
 	if bad != nil {
 		return *bad
 	}
-	subject, err := a.uuid()
+	name := a.uuid
+	if t.timed {
+		name = a.timedUUID
+	}
+	subject, err := name()
 	if err != nil {
 		return failed(c, err, "Request failed")
 	}

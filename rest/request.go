@@ -100,7 +100,7 @@ type errand struct {
 func (a *API) perform(c *call, s timmy.Session, e errand) answer {
 	a.patient(c)
 	return a.once(c, task{
-		route: e.route, credential: a.secret(s), body: e.body, key: e.key,
+		route: e.route, credential: a.secret(s), body: e.body, key: e.key, timed: true,
 		do: func(ctx context.Context, subject string, again bool) answer {
 			if again {
 				if got, ok := a.resume(ctx, c, s, timmy.RequestID(subject)); ok {

@@ -48,6 +48,22 @@ func TestRequestChecksInTheDocumentedOrder(t *testing.T) {
 	d.want(d.call("POST", p, `{"request":"hi"}`, auth), 410, msgExpired)
 }
 
+// TestRequestIDsAreInTheOrderOfTime, which is what they begin with (UUID 7), and people are
+// shown the last digits.
+func TestRequestIDsAreInTheOrderOfTime(t *testing.T) {
+	d := open(t, nil)
+	id, auth := d.funded("500")
+	before := "019b7ca9-8c8e-7" // 2026-01-02T03:04:05.006Z
+	for range 5 {
+		got := d.want(d.call("POST", "/sessions/"+id+"/request", `{"request":"hi"}`, auth), 200, "").str("requestId")
+		if !isUUID(got) || got[14] != '7' || got < before || timmy.RequestID(got).Short() != got[32:] {
+			t.Errorf("%s, after %s", got, before)
+		}
+		before = got
+		d.pass(time.Millisecond)
+	}
+}
+
 // TestReplyHasTheDocumentedFields for every outcome, and fetches the same again.
 func TestReplyHasTheDocumentedFields(t *testing.T) {
 	d := open(t, nil)

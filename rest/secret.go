@@ -3,6 +3,7 @@ package rest
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -142,7 +143,21 @@ func (a *API) uuid() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return formatUUID(b), nil
+	return formatUUID(b, 4), nil
+}
+
+// timedUUID makes a UUID that begins with the time in milliseconds (version 7, RFC 9562),
+// so that what the books have in its order is written side by side. Its 74 random bits
+// make it unique; it is no secret.
+func (a *API) timedUUID() (string, error) {
+	b, err := a.bytes(16)
+	if err != nil {
+		return "", err
+	}
+	var at [8]byte
+	binary.BigEndian.PutUint64(at[:], uint64(a.cfg.Now().UnixMilli()))
+	copy(b, at[2:])
+	return formatUUID(b, 7), nil
 }
 
 // requestID is for the log; without randomness it is empty, which harms nobody.
@@ -151,10 +166,10 @@ func (a *API) requestID() string {
 	return hex.EncodeToString(b)
 }
 
-func formatUUID(b []byte) string {
+func formatUUID(b []byte, version byte) string {
 	var u [16]byte
 	copy(u[:], b)
-	u[6] = u[6]&0x0f | 0x40
+	u[6] = u[6]&0x0f | version<<4
 	u[8] = u[8]&0x3f | 0x80
 	s := hex.EncodeToString(u[:])
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]

@@ -176,7 +176,7 @@ func (a *API) open(ctx context.Context, c *call, o opening) answer {
 // old one, so that a call that failed after the move, the wallet being away,
 // finds the money again on the next try, with or without an Idempotency-Key.
 func (a *API) heir(ctx context.Context, old timmy.Session, fresh string) (string, error) {
-	id := formatUUID(a.mac("heir", old.ID, strconv.FormatInt(old.Bearer, 10)))
+	id := formatUUID(a.mac("heir", old.ID, strconv.FormatInt(old.Bearer, 10)), 4)
 	s, err := a.cfg.Sessions.Session(ctx, id)
 	switch {
 	case unknown(err), err == nil && s.State == timmy.SessionAwaiting:

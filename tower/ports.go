@@ -134,8 +134,9 @@ type Rates interface {
 // Papers are what an account's holder can show to others, as JSON. NotFound and
 // Conflict: there is none, with the reason.
 type Papers interface {
-	// Find lists up to two of a key's requests whose id begins with prefix.
-	Find(ctx context.Context, k timmy.PubKey, prefix string) ([]timmy.RequestID, error)
+	// Find lists up to two of a key's requests that part of an id can mean, as people
+	// are shown it or longer.
+	Find(ctx context.Context, k timmy.PubKey, part string) ([]timmy.RequestID, error)
 	// Receipt is the signed event of a request that was charged.
 	Receipt(ctx context.Context, id timmy.RequestID) ([]byte, error)
 	// Proof shows that an account's balance is in the tower's latest daily root.

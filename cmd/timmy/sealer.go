@@ -48,9 +48,9 @@ type papers struct {
 	key    nip.Key
 }
 
-// Find names a key's requests whose id begins with prefix.
-func (p papers) Find(ctx context.Context, k timmy.PubKey, prefix string) ([]timmy.RequestID, error) {
-	return p.book.Find(ctx, k, prefix)
+// Find names a key's requests that part of an id can mean.
+func (p papers) Find(ctx context.Context, k timmy.PubKey, part string) ([]timmy.RequestID, error) {
+	return p.book.Find(ctx, k, part)
 }
 
 // Receipt is the signed event of a request that was charged.
