@@ -18,6 +18,9 @@ import (
 const (
 	// sealEvery is how long a posting may be without its place.
 	sealEvery = time.Second
+	// tailEvery is how often the tail of the chain is checked: a start has no more to
+	// check than what came since.
+	tailEvery = 10 * time.Minute
 	// rootRetry is how often a root that could not be made or published, or a check
 	// that could not be run, is tried again.
 	rootRetry = time.Minute
@@ -44,11 +47,11 @@ type SealerConfig struct {
 
 // Sealer extends the chain, checks it, and makes the daily root.
 type Sealer struct {
-	l    *Ledger
-	cfg  SealerConfig
-	next time.Time // not before: the day's work, after a failure
-	done string    // the day whose work is done
-	tail bool      // the tail was checked
+	l       *Ledger
+	cfg     SealerConfig
+	next    time.Time // not before: the day's work, after a failure
+	done    string    // the day whose work is done
+	checked time.Time // when the tail was
 
 	mu    sync.Mutex
 	day   string
@@ -59,7 +62,8 @@ type Sealer struct {
 // NewSealer makes a sealer. Nothing happens before Run.
 func NewSealer(l *Ledger, cfg SealerConfig) *Sealer { return &Sealer{l: l, cfg: cfg} }
 
-// Run checks the chain from the last checkpoint, then seals and files until ctx ends. Once a
+// Run checks the chain from the last checkpoint, then seals and files until ctx ends, with
+// a check of what was sealed since every ten minutes. Once a
 // day (UTC) it checks the chain in full, and makes and publishes the root.
 func (s *Sealer) Run(ctx context.Context) error {
 	tick := time.NewTicker(sealEvery)
@@ -83,12 +87,12 @@ func (s *Sealer) round(ctx context.Context) error {
 	if now.Before(s.next) {
 		return nil
 	}
-	if !s.tail {
+	if since := now.Sub(s.checked); since < 0 || since >= tailEvery {
 		breaks, err := s.l.VerifyTail(ctx)
 		if err != nil {
 			return err
 		}
-		s.tail = true
+		s.checked = now
 		s.report(breaks)
 	}
 	if err := s.catchUp(ctx); err != nil {

@@ -77,6 +77,37 @@ func TestSealerTellsWhatItFinds(t *testing.T) {
 	}
 }
 
+// Excludes a tower that looks at what it sealed only when it starts, so that a break stays
+// unseen for a day, and a start checks what was sealed since the last.
+func TestTheTailIsCheckedWhileTheTowerRuns(t *testing.T) {
+	f := newChain(t)
+	var out []string
+	told := 0
+	s := f.sealer(&out)
+	s.cfg.Broken = func(bs []Break) { told += len(bs) }
+	f.ok(s.round(t.Context()))
+	f.give(timmy.UserAccount(key(1)), 100*sat)
+	f.clock.add(tailEvery)
+	f.ok(s.round(t.Context())) // seals
+	f.clock.add(tailEvery)
+	f.ok(s.round(t.Context())) // checks
+	at, err := f.checkpoint(t.Context())
+	if f.ok(err); at.Place == 0 {
+		t.Error("no checkpoint was left")
+	}
+	f.give(timmy.UserAccount(key(1)), 100*sat)
+	f.ok(s.round(t.Context()))
+	f.forge("UPDATE postings SET amount = amount + 1 WHERE seq = (SELECT MAX(seq) FROM postings)")
+	f.clock.add(tailEvery - time.Second)
+	if f.ok(s.round(t.Context())); told != 0 {
+		t.Error("the chain was checked in between")
+	}
+	f.clock.add(time.Second)
+	if f.ok(s.round(t.Context())); told == 0 {
+		t.Error("a break was not seen")
+	}
+}
+
 // Excludes a receipt that does not say what was charged, one for what cost nothing,
 // and one of somebody else's request.
 func TestReceiptSaysWhatWasCharged(t *testing.T) {
