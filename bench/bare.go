@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/jmoiron/sqlx"
@@ -20,6 +21,9 @@ const bareConns = 64
 
 // bareBatch is how many callers the bare group commit takes at once.
 const bareBatch = 512
+
+// barePlaces is beyond the places of what the ledger wrote when it was funded.
+const barePlaces = 1 << 20
 
 // bareConn is a connection with what it has prepared.
 type bareConn struct {
@@ -55,11 +59,13 @@ func (c *bareConn) plain(query string) error {
 // bare is the database alone, without a ledger: the reference. The statements of a
 // step are executed one by one on prepared statements, and nothing is read.
 type bare struct {
-	db    *sql.DB
-	begin string
-	conns chan *bareConn // for one transaction each
-	queue chan bareItem  // for group commit
-	ended sync.WaitGroup
+	db     *sql.DB
+	begin  string
+	files  bool           // it has no index for what is whose, as the ledger on SQLite
+	sealed atomic.Int64   // places in the chain
+	conns  chan *bareConn // for one transaction each
+	queue  chan bareItem  // for group commit
+	ended  sync.WaitGroup
 }
 
 type bareItem struct {
@@ -72,7 +78,9 @@ type bareItem struct {
 func (s *store) openBare(place string, group bool) (*bare, error) {
 	driver, dsn, bind, n := "pgx", place, sqlx.DOLLAR, bareConns
 	b := &bare{begin: "BEGIN", queue: make(chan bareItem, bareBatch)}
+	b.sealed.Store(barePlaces)
 	if s.dialect == db.SQLite {
+		b.files = true
 		driver, bind, n, b.begin = "sqlite3", sqlx.QUESTION, 1, "BEGIN IMMEDIATE"
 		dsn = "file:" + (&url.URL{Path: place}).EscapedPath() + "?_synchronous=FULL&_journal_mode=WAL&_foreign_keys=on"
 	}

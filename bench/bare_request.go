@@ -8,19 +8,35 @@ import (
 	"github.com/timmy-tower/timmy"
 )
 
+// step is a statement of a request.
+type step struct {
+	query string
+	args  []any
+}
+
+func (c *bareConn) all(steps []step) error {
+	for _, s := range steps {
+		if err := c.exec(s.query, s.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placeHash is as long as a hash in the chain.
+const placeHash = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"
+
 // bareTurns is a conversation of eight turns, as the ledger keeps them.
 func bareTurns(r timmy.Request, o timmy.Outcome) string {
 	return strings.Repeat(fmt.Sprintf("user %d\n%s\nassistant %d\n%s\n", len(r.Text), r.Text, len(o.Text), o.Text), 4)
 }
 
-// bareReserve writes what the ledger writes when it accepts and starts a question.
-func bareReserve(i int, id string) func(c *bareConn) error {
+// reserve writes what the ledger writes when it accepts and starts a question, and
+// whose it is, which the ledger files later.
+func (b *bare) reserve(i int, id string) func(c *bareConn) error {
 	return func(c *bareConn) error {
 		r, now := question(i, id), time.Now().UnixMilli()
-		steps := []struct {
-			query string
-			args  []any
-		}{
+		steps := []step{
 			{`UPDATE accounts SET held = held + ? WHERE name = ? AND posted - held >= ?`, []any{int64(held), string(r.Payer), int64(held)}},
 			{
 				`INSERT INTO requests (id, front, asker, who, payer, thread, text, command, price_max, wait, reply_to, at, first,
@@ -32,28 +48,24 @@ func bareReserve(i int, id string) func(c *bareConn) error {
 				},
 			},
 		}
-		for _, s := range steps {
-			if err := c.exec(s.query, s.args...); err != nil {
-				return err
-			}
+		if b.files {
+			steps = append(steps, step{`INSERT INTO filed_requests (asker, seq) VALUES (?, last_insert_rowid())`, []any{r.From.String()}})
 		}
-		return nil
+		return c.all(steps)
 	}
 }
 
 const posting = `INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`
 
-// bareCapture writes what the ledger writes when it finishes it.
-func bareCapture(i int, id string) func(c *bareConn) error {
+// capture writes what the ledger writes when it finishes it, with the places in the chain,
+// and what is filed of the postings.
+func (b *bare) capture(i int, id string) func(c *bareConn) error {
 	turns := bareTurns(question(i, id), answer())
 	return func(c *bareConn) error {
 		r, o, now := question(i, id), answer(), time.Now().UnixMilli()
 		payer, pool, revenue := string(r.Payer), string(timmy.HousePool), string(timmy.HouseRevenue)
 		share := int64(charged) / 10
-		steps := []struct {
-			query string
-			args  []any
-		}{
+		steps := []step{
 			{posting, []any{"finish:" + id + ":user:pool", payer, pool, share, now}},
 			{posting, []any{"finish:" + id + ":user:revenue", payer, revenue, int64(charged) - share, now}},
 			{
@@ -80,11 +92,13 @@ func bareCapture(i int, id string) func(c *bareConn) error {
 				[]any{1000, now, 0, int64(charged), now, r.From.String()},
 			},
 		}
-		for _, s := range steps {
-			if err := c.exec(s.query, s.args...); err != nil {
-				return err
+		for range 2 {
+			n := b.sealed.Add(1)
+			steps = append(steps, step{`INSERT INTO chain (place, posting, hash) VALUES (?, ?, ?)`, []any{n, n, placeHash}})
+			if b.files {
+				steps = append(steps, step{`INSERT INTO filed_postings (source, seq) VALUES (?, ?)`, []any{payer, n}})
 			}
 		}
-		return nil
+		return c.all(steps)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -77,8 +78,13 @@ func (s *store) openTrio() (*trio, error) {
 
 func (t *trio) close() error { return errors.Join(t.books.stop(), t.group.close(), t.alone.close()) }
 
+// heapFloor is what a tower has the collector take for used besides what is.
+const heapFloor = 16 << 20
+
 // benchLedger measures one store.
 func (s *store) benchLedger(w io.Writer, d time.Duration, seed uint64) (goals []goal, err error) {
+	floor := make([]byte, heapFloor)
+	defer runtime.KeepAlive(floor)
 	t, err := s.openTrio()
 	if err != nil {
 		return nil, err
@@ -90,16 +96,17 @@ func (s *store) benchLedger(w io.Writer, d time.Duration, seed uint64) (goals []
 	}{
 		{"the ledger", t.books.request},
 		{"bare, group commit", func(c int, id string) error {
-			return errors.Join(t.group.together(bareReserve(c, id)), t.group.together(bareCapture(c, id)))
+			return errors.Join(t.group.together(t.group.reserve(c, id)), t.group.together(t.group.capture(c, id)))
 		}},
 		{"bare, one transaction each", func(c int, id string) error {
-			return errors.Join(t.alone.alone(bareReserve(c, id)), t.alone.alone(bareCapture(c, id)))
+			return errors.Join(t.alone.alone(t.alone.reserve(c, id)), t.alone.alone(t.alone.capture(c, id)))
 		}},
 	}
 	at := map[string]result{} // with goalCallers
 	for _, callers := range bookCallers {
 		for _, way := range ways {
-			r := measure(fmt.Sprintf("%s: reserve and capture, %s", s.dialect, way.name), callers, 1<<30, d, ids(callers, seed, way.do))
+			r := measure(fmt.Sprintf("%s: reserve and capture, %s", s.dialect, way.name), callers, 1<<30, d, ids(callers, way.do))
+			t.books.settle(&r)
 			if fmt.Fprintln(w, r.row()); r.err != nil {
 				return nil, fmt.Errorf("%s: %w", r.what, r.err)
 			}
@@ -115,9 +122,12 @@ func (s *store) benchLedger(w io.Writer, d time.Duration, seed uint64) (goals []
 	return s.goals(at["the ledger"], at["bare, group commit"], at["bare, one transaction each"], read), nil
 }
 
-// ids gives each request of a row an id of its own.
-func ids(row int, seed uint64, do func(c int, id string) error) func(c, n int) error {
-	return func(c, n int) error { return do(c, fmt.Sprintf("%d-%d-%d-%d", seed, row, c, n)) }
+// ids gives each request of a row an id of its own, in the order of time, as HTTP does.
+func ids(row int, do func(c int, id string) error) func(c, n int) error {
+	return func(c, n int) error {
+		at := time.Now().UnixMilli()
+		return do(c, fmt.Sprintf("%08x-%04x-7%03x-8%03x-%012x", at>>16, at&0xffff, row&0xfff, c, n))
+	}
 }
 
 // readBeside is the row of goalCallers again, while a few read.
@@ -130,9 +140,10 @@ func (t *trio) readBeside(w io.Writer, dialect db.Dialect, d time.Duration, seed
 		wg.Go(func() { t.books.read(ctx, own) })
 	}
 	what := fmt.Sprintf("%s: the same, the ledger, %d readers of %d/s", dialect, readers, readsPerSecond)
-	r := measure(what, goalCallers, 1<<30, d, ids(-1, seed, t.books.request))
+	r := measure(what, goalCallers, 1<<30, d, ids(-1, t.books.request))
 	cancel()
 	wg.Wait()
+	t.books.settle(&r)
 	fmt.Fprintln(w, r.row())
 	return r
 }

@@ -22,7 +22,7 @@ func main() {
 	binary := flag.String("timmy", "./bin/timmy", "the binary to measure")
 	seconds := flag.Int("seconds", 5, "how long one row takes at most")
 	seed := flag.Uint64("seed", 1, "of keys and texts")
-	part := flag.String("part", "", "only this part: ledger, tower")
+	part := flag.String("part", "", "only this part: ledger, age, tower")
 	flag.Parse()
 	if err := run(os.Stdout, *part, *binary, time.Duration(*seconds)*time.Second, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -42,6 +42,7 @@ func run(w io.Writer, part, binary string, d time.Duration, seed uint64) error {
 		do   func() ([]goal, error)
 	}{
 		{"ledger", func() ([]goal, error) { return benchLedger(w, d, seed) }},
+		{"age", func() ([]goal, error) { return benchAge(w, d) }},
 		{"tower", func() ([]goal, error) { return benchTower(w, binary, d, seed) }},
 	} {
 		if part != "" && part != p.name {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,6 +33,15 @@ func (r result) at(q float64) time.Duration {
 	}
 	slices.Sort(r.took)
 	return r.took[min(len(r.took)-1, int(q*float64(len(r.took))))]
+}
+
+// add puts another measurement of the same into this one.
+func (r *result) add(o result) {
+	r.what, r.callers = o.what, o.callers
+	r.elapsed += o.elapsed
+	r.took = append(r.took, o.took...)
+	r.failed += o.failed
+	r.err = errors.Join(r.err, o.err)
 }
 
 func (r result) row() string {
