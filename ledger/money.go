@@ -102,12 +102,13 @@ func balance(q *db.Tx, a timmy.Account) (b timmy.Balance, err error) {
 }
 
 // arrivals is the condition of the postings to an account, as the index has them: it has
-// none to the two accounts that nearly each charge goes to.
+// none to the three accounts that nearly each charge goes to.
 func arrivals(a timmy.Account) string {
-	if a == timmy.HouseRevenue || a == timmy.HousePool {
+	switch a {
+	case timmy.HouseRevenue, timmy.HousePool, timmy.HouseDust:
 		return `destination = ?`
 	}
-	return `destination = ? AND destination <> 'house:revenue' AND destination <> 'house:pool'`
+	return `destination = ? AND destination <> 'house:revenue' AND destination <> 'house:pool' AND destination <> 'house:dust'`
 }
 
 // leg is a part of a charge and the account that pays it.
