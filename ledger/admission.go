@@ -49,9 +49,12 @@ func (t *txn) enrol(a timmy.Account, price timmy.Msat) (fresh bool, err error) {
 	return err == nil, err
 }
 
+// admissionOf says how often a key has paid its admission.
+const admissionOf = `SELECT COUNT(*) FROM postings WHERE key = ? AND ` + otherKeys
+
 func admitted(q *db.Tx, k timmy.PubKey) (bool, error) {
 	var n int
-	err := q.Get(&n, `SELECT COUNT(*) FROM postings WHERE key = ?`, admissionKey(k))
+	err := q.Get(&n, admissionOf, admissionKey(k))
 	return n > 0, err
 }
 

@@ -134,7 +134,7 @@ func (t *txn) enter(list []entry) error {
 			}
 			return bug("%d of %d postings from %s were new", written, len(list), list[0].key)
 		}, `INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?)`+
-			strings.Repeat(`, (?, ?, ?, ?, ?)`, len(some)-1)+` ON CONFLICT (key) DO NOTHING`, args...)
+			strings.Repeat(`, (?, ?, ?, ?, ?)`, len(some)-1)+` ON CONFLICT DO NOTHING`, args...)
 		if err != nil {
 			return err
 		}

@@ -59,9 +59,7 @@ func (l *Ledger) receipt(ctx context.Context, id timmy.RequestID) (r Receipt, se
 			return err
 		}
 		r.Entries = nil
-		return q.Select(&r.Entries, `SELECT p.key, p.amount, COALESCE(c.place, 0) AS place, COALESCE(c.hash, '') AS hash
-			FROM postings AS p LEFT JOIN chain AS c ON c.posting = p.seq
-			WHERE p.key >= ? AND p.key < ? ORDER BY p.seq LIMIT ?`, "finish:"+row.ID+":", "finish:"+row.ID+";", maxReceiptPostings)
+		return q.Select(&r.Entries, entriesOf, "finish:"+row.ID+":", "finish:"+row.ID+";", maxReceiptPostings)
 	})
 	sealed = err == nil
 	for _, e := range r.Entries {
@@ -69,6 +67,11 @@ func (l *Ledger) receipt(ctx context.Context, id timmy.RequestID) (r Receipt, se
 	}
 	return r, sealed, err
 }
+
+// entriesOf are the postings of a request, with their places.
+const entriesOf = `SELECT p.key, p.amount, COALESCE(c.place, 0) AS place, COALESCE(c.hash, '') AS hash
+	FROM postings AS p LEFT JOIN chain AS c ON c.posting = p.seq
+	WHERE p.key >= ? AND p.key < ? AND ` + chargeKeys + ` ORDER BY p.seq LIMIT ?`
 
 // findWithin is how many of a key's latest requests are looked through for a part of an id.
 const findWithin = 10_000

@@ -45,19 +45,19 @@ var checks = []struct{ what, query string }{
 	{"cost", `SELECT id AS account, charged + absorbed + waived AS has, total AS want
 		FROM requests WHERE charged + absorbed + waived <> total LIMIT 1000`},
 	{"booked", `SELECT account, has, want FROM (SELECT id AS account, (SELECT COALESCE(SUM(amount), 0) FROM postings
-				WHERE key >= 'finish:' || id || ':' AND key < 'finish:' || id || ';') AS has,
+				WHERE key >= 'finish:' || id || ':' AND key < 'finish:' || id || ';' AND ` + chargeKeys + `) AS has,
 			charged + absorbed AS want FROM requests) AS x WHERE has <> want LIMIT 1000`},
 	{"credited", `SELECT account, has, want FROM (SELECT account, received AS has, (SELECT COALESCE(SUM(amount), 0) FROM postings
-				WHERE key = 'settle:' || invoices.hash OR key = 'settle:ref:' || invoices.ref) AS want
+				WHERE (key = 'settle:' || invoices.hash OR key = 'settle:ref:' || invoices.ref) AND ` + otherKeys + `) AS want
 			FROM invoices WHERE state = 'settled') AS x WHERE has <> want LIMIT 1000`},
 	{"suspended", `SELECT 'house:suspense' AS account, has, want FROM (SELECT posted AS has,
-				(SELECT COALESCE(SUM(amount), 0) FROM postings WHERE key = 'suspense:' || suspense.name) AS want
+				(SELECT COALESCE(SUM(amount), 0) FROM postings WHERE key = 'suspense:' || suspense.name AND ` + otherKeys + `) AS want
 			FROM suspense WHERE name NOT LIKE 'late:%') AS x WHERE has <> want LIMIT 1000`},
 	{"resolved", `SELECT 'house:suspense' AS account, has, want FROM (SELECT (SELECT COALESCE(SUM(amount), 0) FROM postings
-				WHERE key = 'resolve:' || suspense.name OR key = 'unsuspend:' || suspense.name) AS has,
+				WHERE (key = 'resolve:' || suspense.name OR key = 'unsuspend:' || suspense.name) AND ` + otherKeys + `) AS has,
 			CASE WHEN resolved <> 0 THEN posted ELSE 0 END AS want FROM suspense) AS x WHERE has <> want LIMIT 1000`},
 	{"refunded", `SELECT account, has, want FROM (SELECT id AS account, (SELECT COALESCE(SUM(amount), 0) FROM postings
-				WHERE key = 'refund:' || refunds.id OR key = 'refund:' || refunds.id || ':fee') AS has,
+				WHERE (key = 'refund:' || refunds.id OR key = 'refund:' || refunds.id || ':fee') AND ` + otherKeys + `) AS has,
 			CASE WHEN state = 'paid' THEN amount + paid_fee ELSE 0 END AS want FROM refunds) AS x WHERE has <> want LIMIT 1000`},
 }
 

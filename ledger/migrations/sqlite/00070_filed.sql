@@ -15,7 +15,8 @@ CREATE TABLE postings2 (
 INSERT INTO postings2 SELECT * FROM postings ORDER BY seq;
 DROP TABLE postings;
 ALTER TABLE postings2 RENAME TO postings;
-CREATE UNIQUE INDEX postings_key ON postings (key);
+CREATE UNIQUE INDEX postings_finish ON postings (key) WHERE key >= 'finish:' AND key < 'finish;';
+CREATE UNIQUE INDEX postings_key ON postings (key) WHERE key < 'finish:' OR key >= 'finish;';
 -- +goose StatementBegin
 CREATE TRIGGER postings_no_update BEFORE UPDATE ON postings
 BEGIN SELECT RAISE(ABORT, 'postings are never changed'); END;
