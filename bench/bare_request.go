@@ -55,7 +55,7 @@ func (b *bare) reserve(i int, id string) func(c *bareConn) error {
 	}
 }
 
-const posting = `INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`
+const posting = `INSERT INTO postings (key, source, destination, amount, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 // capture writes what the ledger writes when it finishes it, with the places in the chain,
 // and what is filed of the postings.

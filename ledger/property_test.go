@@ -236,6 +236,17 @@ func (w *world) cancel(*rapid.T) {
 	w.ok(err)
 }
 
+// file seals and files a part of what was written; what a key is told stays what is there.
+func (w *world) file(*rapid.T) {
+	_, err := w.Seal(w.t.Context())
+	w.ok(err)
+	w.listed(key(1))
+	_, err = w.File(w.t.Context())
+	w.ok(err)
+	w.listed(key(1))
+	w.listed(key(2))
+}
+
 func (w *world) fund(*rapid.T) {
 	n := w.amount("fund")
 	w.ok(w.Fund(w.t.Context(), n))
@@ -339,6 +350,6 @@ func walk(rt *rapid.T, path string) {
 	rt.Repeat(map[string]func(*rapid.T){
 		"accept": w.accept, "start next": w.startNext, "start own": w.startOwn, "finish": w.finish, "park": w.park,
 		"top up": w.topUp, "pay": w.pay, "pay too": w.pay, "open": w.open, "pass": w.pass, "crash": w.crash,
-		"cancel": w.cancel, "fund": w.fund, "": w.check,
+		"cancel": w.cancel, "fund": w.fund, "file": w.file, "": w.check,
 	})
 }
