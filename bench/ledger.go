@@ -47,6 +47,7 @@ func benchLedger(w io.Writer, d time.Duration, seed uint64) (goals []goal, err e
 type trio struct {
 	books        *books
 	group, alone *bare
+	places       []string // of group, alone and books
 }
 
 func (s *store) openTrio() (*trio, error) {
@@ -60,6 +61,7 @@ func (s *store) openTrio() (*trio, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.places = append(t.places, place)
 		made, err := s.openBooks(place, askers)
 		if err != nil {
 			return nil, err
@@ -72,6 +74,7 @@ func (s *store) openTrio() (*trio, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.places = append(t.places, place)
 	t.books, err = s.openBooks(place, askers)
 	return t, err
 }

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/timmy-tower/timmy"
 	"github.com/timmy-tower/timmy/db"
 	"github.com/timmy-tower/timmy/failpoint"
@@ -81,43 +79,61 @@ func (r *linkRow) link() (Link, error) {
 // Seal gives committed postings that have none their place in the chain, one batch
 // at most, and says how many. Two sealers cannot fork it: a place is a primary key.
 func (l *Ledger) Seal(ctx context.Context) (n int, err error) {
-	err = l.write(ctx, failpoint.LedgerSeal, func(t *txn) error {
-		n = 0
-		last, err := head(t.Tx)
+	for {
+		last, ps, err := l.unsealed(ctx)
+		if err != nil || len(ps) == 0 {
+			return 0, err
+		}
+		links := make([]Link, len(ps))
+		prev := last
+		for i, p := range ps {
+			links[i] = link(prev, p)
+			prev = links[i]
+		}
+		moved := false
+		err = l.write(ctx, failpoint.LedgerSeal, func(t *txn) error {
+			now, err := head(t.Tx)
+			if moved = now != last; err != nil || moved {
+				return err
+			}
+			for i, at := range links {
+				_, err := t.Exec(`INSERT INTO chain (place, posting, hash) VALUES (?, ?, ?)`,
+					at.Place, ps[i].Seq, hex.EncodeToString(at.Hash[:]))
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		if err != nil {
+			return 0, err
+		}
+		if !moved {
+			return len(ps), nil
+		}
+	}
+}
+
+// unsealed reads the last place and a batch of the postings that follow it. The writer has
+// no part in this, nor in their hashes.
+func (l *Ledger) unsealed(ctx context.Context) (last Link, ps []timmy.Posting, err error) {
+	ps = make([]timmy.Posting, 0, sealBatch)
+	err = l.read(ctx, func(q *db.Tx) (err error) {
+		if last, err = head(q); err != nil {
 			return err
 		}
 		var newest int64
-		if err := t.Get(&newest, `SELECT COALESCE(MAX(posting), 0) FROM chain`); err != nil {
+		if err := q.Get(&newest, `SELECT COALESCE(MAX(posting), 0) FROM chain`); err != nil {
 			return err
 		}
-		if !t.oneProcess() {
+		if q.Dialect() != db.SQLite {
 			newest -= sealBehind
 		}
-		ps := make([]timmy.Posting, 0, sealBatch)
-		err = t.Each(func(rows *sqlx.Rows) error {
-			var p timmy.Posting
-			err := rows.Scan(&p.Seq, &p.Key, &p.Source, &p.Destination, &p.Amount, &p.At)
-			ps = append(ps, p)
-			return err
-		}, `SELECT seq, key, source, destination, amount, at FROM postings
+		return q.Select(&ps, `SELECT seq, key, source, destination, amount, at FROM postings
 			WHERE seq > ? AND NOT EXISTS (SELECT 1 FROM chain WHERE posting = postings.seq)
 			ORDER BY seq LIMIT ?`, newest, sealBatch)
-		if err != nil {
-			return err
-		}
-		for _, p := range ps {
-			last = link(last, p)
-			_, err := t.Exec(`INSERT INTO chain (place, posting, hash) VALUES (?, ?, ?)`,
-				last.Place, p.Seq, hex.EncodeToString(last.Hash[:]))
-			if err != nil {
-				return err
-			}
-		}
-		n = len(ps)
-		return nil
 	})
-	return n, err
+	return last, ps, err
 }
 
 // head is the last place; the zero Link when there is none.
