@@ -17,7 +17,7 @@ import (
 const (
 	// sealBatch is how many postings one transaction of the sealer takes: a few
 	// milliseconds of the writer.
-	sealBatch = 256
+	sealBatch = 1024
 	// sealBehind is how far behind the newest sealed posting an unsealed one is
 	// looked for: on PostgreSQL a transaction may commit after one with later
 	// numbers. SQLite has one writer.
