@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/timmy-tower/timmy"
+	"github.com/timmy-tower/timmy/db"
 	"github.com/timmy-tower/timmy/failpoint"
 )
 
@@ -37,10 +38,10 @@ func latestAsked(columns string) string {
 // index would write a page with each of them. On PostgreSQL, where there is one, it does
 // nothing.
 func (l *Ledger) File(ctx context.Context) (n int64, err error) {
+	if l.db.Dialect() != db.SQLite {
+		return 0, nil
+	}
 	err = l.write(ctx, failpoint.LedgerFile, func(t *txn) error {
-		if n = 0; !t.oneProcess() {
-			return nil
-		}
 		requests, err := t.file("requests", `INSERT OR FAIL INTO filed_requests (asker, seq)
 			SELECT asker, seq FROM requests WHERE seq > ? AND seq <= ? AND asker <> ''`)
 		if err != nil {
