@@ -6,14 +6,14 @@ import "time"
 // for a job, a UUID made by the server for HTTP, which begins with the time.
 type RequestID string
 
-// TimedIDLen is the length of an id that is a UUID.
-const TimedIDLen = 36
+// UUIDLen is the length of an id that is a UUID.
+const UUIDLen = 36
 
 // Short is what people are shown, as in "#req 7f3a": the first four digits, or of a UUID
 // the last, for its first are those of a month.
 func (id RequestID) Short() string {
-	if len(id) == TimedIDLen {
-		return string(id[TimedIDLen-4:])
+	if len(id) == UUIDLen {
+		return string(id[UUIDLen-4:])
 	}
 	return string(id[:min(4, len(id))])
 }

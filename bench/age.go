@@ -90,10 +90,13 @@ func (a *aged) measure(s *store, row int, d time.Duration) error {
 	if err := a.stop(); err != nil {
 		return err
 	}
-	a.start.add(measure(after+"open the books and check the chain's tail", 1, 1, time.Hour, func(int, int) (err error) {
-		if a.books, err = s.open(a.place); err == nil {
-			_, err = a.VerifyTail(context.Background())
+	a.start.add(measure(after+"open the books and check the chain's tail", 1, 1, time.Hour, func(int, int) error {
+		again, err := s.open(a.place)
+		if err != nil {
+			return err
 		}
+		a.books = again
+		_, err = a.VerifyTail(context.Background())
 		return err
 	}))
 	err := errors.Join(a.requests.err, a.lists.err, a.start.err)

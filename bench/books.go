@@ -96,7 +96,7 @@ func (s *store) open(place string) (*books, error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	b := &books{db: d, stop: func() error { cancel(); return errors.Join(<-done, d.Close()) }}
+	b := &books{db: d, stop: sync.OnceValue(func() error { cancel(); return errors.Join(<-done, d.Close()) })}
 	b.Ledger, err = ledger.Open(ctx, d, ledger.Options{
 		Grade: desk.Grade, PoolShare: 100_000, MinBalance: 50 * timmy.Sat, MinDeposit: 100 * timmy.Sat, MaxDeposit: 10_000 * timmy.Sat,
 	})
@@ -116,7 +116,7 @@ func (b *books) seal() {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { done <- sealer.Run(ctx) }()
 	stop := b.stop
-	b.stop = func() error { cancel(); return errors.Join(<-done, stop()) }
+	b.stop = sync.OnceValue(func() error { cancel(); return errors.Join(<-done, stop()) })
 }
 
 // settle seals and files what the sealer has left of a row, which that row's time

@@ -37,7 +37,7 @@ func latestAsked(columns string) string {
 // it was last called, one batch of each at most, and says how many numbers it passed. An
 // index would write a page with each of them. On PostgreSQL, where there is one, it does
 // nothing.
-func (l *Ledger) File(ctx context.Context) (n int64, err error) {
+func (l *Ledger) File(ctx context.Context) (n int, err error) {
 	if l.db.Dialect() != db.SQLite {
 		return 0, nil
 	}
@@ -57,7 +57,7 @@ func (l *Ledger) File(ctx context.Context) (n int64, err error) {
 
 // file files what follows of a table. With OR FAIL, SQLite keeps no journal for the
 // statement; what it did before it failed goes with the transaction.
-func (t *txn) file(what, insert string) (n int64, err error) {
+func (t *txn) file(what, insert string) (n int, err error) {
 	var filed, newest int64
 	err = t.Row([]any{&filed, &newest}, `SELECT seq, (SELECT COALESCE(MAX(seq), 0) FROM `+what+`) FROM filed WHERE what = ?`, what)
 	if err != nil || newest <= filed {
@@ -68,7 +68,7 @@ func (t *txn) file(what, insert string) (n int64, err error) {
 		return 0, err
 	}
 	_, err = t.Exec(`UPDATE filed SET seq = ? WHERE what = ?`, until, what)
-	return until - filed, err
+	return int(until - filed), err
 }
 
 // departures is the condition of the postings from an account of the house, as the index

@@ -107,7 +107,7 @@ func TestFilingGoesOnWhereItWas(t *testing.T) {
 			SELECT 'r' || i, 'rest', ?, 'w', 'p', '', '', 0, 0, 0, NULL, i, 'failed', i FROM n`, 2*fileBatch+5, k.String())
 		return err
 	}))
-	passed := int64(0)
+	passed := 0
 	for {
 		n, err := f.File(ctx)
 		if f.ok(err); n == 0 {
@@ -118,7 +118,7 @@ func TestFilingGoesOnWhereItWas(t *testing.T) {
 		}
 		f.listedNewest(k)
 	}
-	if want := int64(2*fileBatch + 5 + 1); server == nil && passed != want {
+	if want := 2*fileBatch + 5 + 1; server == nil && passed != want {
 		t.Errorf("%d were filed, want %d", passed, want)
 	}
 	f.stop()

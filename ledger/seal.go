@@ -97,7 +97,7 @@ func (l *Ledger) Seal(ctx context.Context) (n int, err error) {
 				return err
 			}
 			for i, at := range links {
-				_, err := t.Exec(`INSERT INTO chain (place, posting, hash) VALUES (?, ?, ?)`,
+				err := t.Later(nil, `INSERT INTO chain (place, posting, hash) VALUES (?, ?, ?)`,
 					at.Place, ps[i].Seq, hex.EncodeToString(at.Hash[:]))
 				if err != nil {
 					return err

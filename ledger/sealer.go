@@ -63,8 +63,8 @@ type Sealer struct {
 func NewSealer(l *Ledger, cfg SealerConfig) *Sealer { return &Sealer{l: l, cfg: cfg} }
 
 // Run checks the chain from the last checkpoint, then seals and files until ctx ends, with
-// a check of what was sealed since every ten minutes. Once a
-// day (UTC) it checks the chain in full, and makes and publishes the root.
+// a check of what was sealed since every ten minutes. Once a day (UTC) it checks the chain
+// in full, and makes and publishes the root.
 func (s *Sealer) Run(ctx context.Context) error {
 	tick := time.NewTicker(sealEvery)
 	defer tick.Stop()
@@ -113,22 +113,14 @@ func (s *Sealer) round(ctx context.Context) error {
 
 // catchUp seals and files what there is.
 func (s *Sealer) catchUp(ctx context.Context) error {
+	return errors.Join(inBatches(ctx, sealBatch, s.l.Seal), inBatches(ctx, fileBatch, s.l.File))
+}
+
+// inBatches takes steps until one does less than a batch.
+func inBatches(ctx context.Context, batch int, step func(context.Context) (int, error)) error {
 	for ctx.Err() == nil {
-		n, err := s.l.Seal(ctx)
-		if err != nil {
+		if n, err := step(ctx); err != nil || n < batch {
 			return err
-		}
-		if n < sealBatch {
-			break
-		}
-	}
-	for ctx.Err() == nil {
-		n, err := s.l.File(ctx)
-		if err != nil {
-			return err
-		}
-		if n < fileBatch {
-			break
 		}
 	}
 	return nil

@@ -77,8 +77,8 @@ const entriesOf = `SELECT p.key, p.amount, COALESCE(c.place, 0) AS place, COALES
 const findWithin = 10_000
 
 // Find lists up to two of a key's latest 10,000 requests (commands left out) whose id
-// begins with part, or, an id that begins with the time when it was made, ends with it:
-// the one that is part first, then the newest. A part that is not made of lower-case
+// begins with part or, if it is a UUID, ends with it: the one that is part first, then the
+// newest. A part that is not made of lower-case
 // hex digits and dashes finds nothing.
 func (l *Ledger) Find(ctx context.Context, k timmy.PubKey, part string) (ids []timmy.RequestID, err error) {
 	if _, err := hex.DecodeString(padded(part)); err != nil || k.IsZero() {
@@ -88,7 +88,7 @@ func (l *Ledger) Find(ctx context.Context, k timmy.PubKey, part string) (ids []t
 		return q.Select(&ids, `SELECT id FROM `+latestAsked(`r.id, r.seq`)+`
 			WHERE (id >= ? AND id < ?) OR (length(id) = ? AND substr(id, length(id) - ?) = ?)
 			ORDER BY CASE WHEN id = ? THEN 0 ELSE 1 END, seq DESC LIMIT 2`,
-			k.String(), findWithin, k.String(), findWithin, part, part+"g", timmy.TimedIDLen, len(part)-1, part, part)
+			k.String(), findWithin, k.String(), findWithin, part, part+"g", timmy.UUIDLen, len(part)-1, part, part)
 	})
 	return ids, err
 }
