@@ -123,9 +123,20 @@ func (c *caller) get(ctx context.Context, path string, out any) error {
 
 // read makes a call that changes nothing, with at most two retries.
 func (c *caller) read(ctx context.Context, a ask, out any) error {
+	return c.repeat(ctx, a, out, c.once)
+}
+
+// page reads a page of a list, with at most two retries, beside the breaker: a long list
+// may be too much for a backend that makes and finds invoices all the same. Whoever lists
+// pauses between failures.
+func (c *caller) page(ctx context.Context, a ask, out any) error {
+	return c.repeat(ctx, a, out, c.send)
+}
+
+func (c *caller) repeat(ctx context.Context, a ask, out any, once func(context.Context, ask) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	body, err := insist(ctx, c.answered, func() ([]byte, error) { return c.once(ctx, a) })
+	body, err := insist(ctx, c.answered, func() ([]byte, error) { return once(ctx, a) })
 	return c.finish(body, err, out)
 }
 

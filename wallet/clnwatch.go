@@ -26,7 +26,11 @@ func (c *CLN) List(ctx context.Context, since time.Time) ([]timmy.Payment, error
 	for range maxNodePages {
 		var page clnInvoices
 		params := map[string]any{"index": "created", "start": next, "limit": nodePage}
-		if err := c.read(ctx, "listinvoices", params, &page); err != nil {
+		a, err := method("listinvoices", params)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.call.page(ctx, a, &page); err != nil {
 			return nil, fmt.Errorf("listing at core lightning: %w", err)
 		}
 		last := next

@@ -76,13 +76,8 @@ func plainKey(s string) bool {
 		strings.Trim(s, "0123456789abcdefABCDEFghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-._~") == ""
 }
 
-// LNbitsStats say how the server does.
-type LNbitsStats struct {
-	Breaker string // closed, half-open or open
-}
-
 // Stats reports the breaker's state.
-func (l *LNbits) Stats() LNbitsStats { return LNbitsStats{Breaker: l.call.breaker.State().String()} }
+func (l *LNbits) Stats() BackendStats { return l.call.stats() }
 
 // Network is the network that invoices must be for.
 func (l *LNbits) Network() Network { return l.network }
@@ -163,7 +158,7 @@ func (l *LNbits) List(ctx context.Context, since time.Time) ([]timmy.Payment, er
 	for page := range maxPages {
 		var rows []lnbitsPayment
 		path := fmt.Sprintf("/api/v1/payments?limit=%d&offset=%d&status=success", pageSize, page*pageSize)
-		if err := l.call.get(ctx, path, &rows); err != nil {
+		if err := l.call.page(ctx, ask{method: http.MethodGet, path: path}, &rows); err != nil {
 			return nil, fmt.Errorf("listing at lnbits: %w", err)
 		}
 		older := len(rows) > 0

@@ -159,7 +159,7 @@ func (l *LND) List(ctx context.Context, since time.Time) ([]timmy.Payment, error
 	for range maxNodePages {
 		var page lndPage
 		path := fmt.Sprintf("/v1/invoices?reversed=true&num_max_invoices=%d&index_offset=%s", nodePage, offset)
-		if err := l.call.get(ctx, path, &page); err != nil {
+		if err := l.call.page(ctx, ask{method: http.MethodGet, path: path}, &page); err != nil {
 			return nil, fmt.Errorf("listing at lnd: %w", err)
 		}
 		older := len(page.Invoices) > 0

@@ -25,6 +25,7 @@ type node struct {
 
 	mu     sync.Mutex
 	fault  http.HandlerFunc           // answers instead of everything, if it is set
+	broken func(*http.Request) bool   // calls that are cut off
 	tamper func(reply map[string]any) // changes a created invoice
 	show   func(reply map[string]any) // changes an invoice that is shown
 	said   map[timmy.Hash]string      // memo, label or external id
@@ -42,8 +43,11 @@ func newNode(t testing.TB, mux http.Handler, secure func(http.Handler) *httptest
 	n.http = secure(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.calls.Add(1)
 		n.mu.Lock()
-		fault := n.fault
+		fault, broken := n.fault, n.broken
 		n.mu.Unlock()
+		if broken != nil && broken(r) {
+			panic(http.ErrAbortHandler)
+		}
 		if fault != nil {
 			fault(w, r)
 			return

@@ -134,15 +134,19 @@ func (n *NWC) Issue(ctx context.Context, ref string, t timmy.TopUp, expiry time.
 	return inv, nil
 }
 
-// read makes a call that changes nothing; a try that nobody answers is repeated
-// with a new event.
+// read makes a call that changes nothing; a try that nobody answers is repeated.
 func (n *NWC) read(ctx context.Context, method string, params, out any) error {
+	return n.repeat(ctx, method, params, out, n.once)
+}
+
+// repeat makes at most [maxTries] tries, each with a new event.
+func (n *NWC) repeat(ctx context.Context, method string, params, out any, once func(context.Context, string, any) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	body, err := insist(ctx, nwcAnswered, func() ([]byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, nwcRead)
 		defer cancel()
-		return n.once(ctx, method, params)
+		return once(ctx, method, params)
 	})
 	return n.finish(body, err, out)
 }
@@ -171,17 +175,20 @@ func (n *NWC) finish(body []byte, err error, out any) error {
 	return nil
 }
 
-// once is one attempt, counted by the breaker. A wallet that does not know the
-// encryption any more is asked anew what it knows, and once again.
+// once is one attempt, counted by the breaker.
 func (n *NWC) once(ctx context.Context, method string, params any) ([]byte, error) {
-	return n.breaker.Execute(func() ([]byte, error) {
-		body, err := n.send(ctx, method, params)
-		if e, ok := errors.AsType[*nip.WalletError](err); ok && e.Code == nip.WalletUnsupported {
-			n.forget()
-			return n.send(ctx, method, params)
-		}
-		return body, err
-	})
+	return n.breaker.Execute(func() ([]byte, error) { return n.attempt(ctx, method, params) })
+}
+
+// attempt is one beside the breaker. A wallet that does not know the encryption any
+// more is asked anew what it knows, and once again.
+func (n *NWC) attempt(ctx context.Context, method string, params any) ([]byte, error) {
+	body, err := n.send(ctx, method, params)
+	if e, ok := errors.AsType[*nip.WalletError](err); ok && e.Code == nip.WalletUnsupported {
+		n.forget()
+		return n.send(ctx, method, params)
+	}
+	return body, err
 }
 
 // send asks by way of all relays at once and takes the first answer. The event is

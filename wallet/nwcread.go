@@ -159,13 +159,13 @@ func (n *NWC) page(ctx context.Context, from int64, offset int) ([]nwcTransactio
 	return list, nil
 }
 
-// transactions is one call of list_transactions.
+// transactions is one call of list_transactions, beside the breaker, as [caller.page].
 func (n *NWC) transactions(ctx context.Context, params map[string]any) ([]nwcTransaction, error) {
 	var out struct {
 		Transactions []nwcTransaction `json:"transactions"`
 	}
 	params["limit"] = nwcPage
-	err := n.read(ctx, "list_transactions", params, &out)
+	err := n.repeat(ctx, "list_transactions", params, &out, n.attempt)
 	return out.Transactions, err
 }
 

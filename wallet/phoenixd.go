@@ -212,7 +212,7 @@ func (p *Phoenixd) each(ctx context.Context, since time.Time, report func(timmy.
 	for page := range maxPages {
 		var rows []phoenixdPayment
 		path := fmt.Sprintf("/payments/incoming?from=%d&limit=%d&offset=%d", from, pageSize, page*pageSize)
-		if err := p.call.get(ctx, path, &rows); err != nil {
+		if err := p.call.page(ctx, ask{method: http.MethodGet, path: path}, &rows); err != nil {
 			return fmt.Errorf("listing at phoenixd: %w", err)
 		}
 		for _, row := range rows {

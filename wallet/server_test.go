@@ -33,6 +33,7 @@ type server struct {
 
 	mu      sync.Mutex
 	fault   http.HandlerFunc           // answers instead of everything
+	broken  func(*http.Request) bool   // calls that are cut off
 	tamper  func(reply map[string]any) // changes a created invoice
 	details func(reply map[string]any) // changes a looked-up payment
 	sockets map[*websocket.Conn]bool
@@ -50,8 +51,11 @@ func newServer(t *testing.T) *server {
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.calls.Add(1)
 		s.mu.Lock()
-		fault := s.fault
+		fault, broken := s.fault, s.broken
 		s.mu.Unlock()
+		if broken != nil && broken(r) {
+			panic(http.ErrAbortHandler)
+		}
 		if fault != nil {
 			fault(w, r)
 			return
