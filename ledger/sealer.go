@@ -21,9 +21,8 @@ const (
 	// tailEvery is how often the tail of the chain is checked: a start has no more to
 	// check than what came since.
 	tailEvery = 10 * time.Minute
-	// rootRetry is how often a root that could not be made or published, or a check
-	// that could not be run, is tried again.
-	rootRetry = time.Minute
+	// sealRetry is how soon what the sealer could not do is tried again.
+	sealRetry = time.Minute
 	// maxLeaves bounds a root: its tree is held in memory, 80 bytes a leaf.
 	maxLeaves = 1 << 20
 )
@@ -49,9 +48,10 @@ type SealerConfig struct {
 type Sealer struct {
 	l       *Ledger
 	cfg     SealerConfig
-	next    time.Time // not before: the day's work, after a failure
 	done    string    // the day whose work is done
 	checked time.Time // when the tail was
+
+	check, seal, daily work
 
 	mu    sync.Mutex
 	day   string
@@ -70,7 +70,6 @@ func (s *Sealer) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := s.round(ctx); err != nil && ctx.Err() == nil {
-			s.next = s.l.o.Now().Add(rootRetry)
 			s.l.o.Log.Error("sealing the books", "err", err)
 		}
 		select {
@@ -81,23 +80,46 @@ func (s *Sealer) Run(ctx context.Context) error {
 	}
 }
 
-// round does what is due. After a failure it waits.
-func (s *Sealer) round(ctx context.Context) error {
-	now := s.l.o.Now()
-	if now.Before(s.next) {
+// work is a part of what a sealer does. One that fails waits, and holds up no other: a
+// root that no relay takes leaves no posting without its place.
+type work struct{ retry time.Time }
+
+func (w *work) try(now time.Time, do func() error) error {
+	if wait := w.retry.Sub(now); wait > 0 && wait <= sealRetry { // longer: the clock was set back
 		return nil
 	}
-	if since := now.Sub(s.checked); since < 0 || since >= tailEvery {
-		breaks, err := s.l.VerifyTail(ctx)
-		if err != nil {
-			return err
-		}
-		s.checked = now
-		s.report(breaks)
+	err := do()
+	if err != nil {
+		w.retry = now.Add(sealRetry)
 	}
-	if err := s.catchUp(ctx); err != nil {
+	return err
+}
+
+// round does what is due.
+func (s *Sealer) round(ctx context.Context) error {
+	now := s.l.o.Now()
+	return errors.Join(
+		s.check.try(now, func() error { return s.checkTail(ctx, now) }),
+		s.seal.try(now, func() error { return s.catchUp(ctx) }),
+		s.daily.try(now, func() error { return s.today(ctx, now) }),
+	)
+}
+
+func (s *Sealer) checkTail(ctx context.Context, now time.Time) error {
+	if since := now.Sub(s.checked); since >= 0 && since < tailEvery {
+		return nil
+	}
+	breaks, err := s.l.VerifyTail(ctx)
+	if err != nil {
 		return err
 	}
+	s.checked = now
+	s.report(breaks)
+	return nil
+}
+
+// today is the day's work, once.
+func (s *Sealer) today(ctx context.Context, now time.Time) error {
 	day := now.UTC().Format(time.DateOnly)
 	if s.done == day {
 		return nil

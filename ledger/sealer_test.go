@@ -77,6 +77,30 @@ func TestSealerTellsWhatItFinds(t *testing.T) {
 	}
 }
 
+// Excludes postings without their place, and lists that read all that is new, for as long
+// as no relay takes the root of the day; and a publisher that is asked each second.
+func TestARootThatNobodyTakesHoldsUpNothing(t *testing.T) {
+	f := newChain(t)
+	tries := 0
+	s := f.sealer(nil)
+	s.cfg.Publish = func(context.Context, []byte) error { tries++; return errors.New("no relay") }
+	if s.round(t.Context()) == nil {
+		t.Fatal("published nowhere, and no error")
+	}
+	for range 2 {
+		f.give(timmy.UserAccount(key(1)), 100*sat)
+		f.clock.add(sealRetry / 3)
+		f.ok(s.round(t.Context()))
+		if n := f.sealAll(); n != 0 {
+			t.Errorf("%d postings were left without a place", n)
+		}
+	}
+	f.clock.add(-time.Hour)
+	if s.round(t.Context()) == nil || tries != 2 {
+		t.Errorf("tried %d times after the clock was set back, want 2", tries)
+	}
+}
+
 // Excludes a tower that looks at what it sealed only when it starts, so that a break stays
 // unseen for a day, and a start checks what was sealed since the last.
 func TestTheTailIsCheckedWhileTheTowerRuns(t *testing.T) {
