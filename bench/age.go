@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"time"
 
 	"github.com/timmy-tower/timmy/db"
 )
 
 const (
-	// youngAge and oldAge are how many requests books have had.
+	// youngAge is how many requests young books have had.
 	youngAge = 10_000
-	oldAge   = 1_000_000
 	// ageRounds is how often young and old books are measured in turns.
 	ageRounds = 3
 	// listed is how many lines a person is shown.
@@ -29,16 +28,27 @@ type aged struct {
 	requests, lists, start result
 }
 
-// benchAge is what books take that have had a million requests, in turns with young ones:
-// on SQLite, for filling those of PostgreSQL takes half an hour.
-func benchAge(w io.Writer, d time.Duration) (goals []goal, err error) {
-	dir, err := os.MkdirTemp("", "timmy-bench-")
+// ages is what books take that have had so many requests, in turns with young ones.
+type ages struct {
+	old     int
+	dialect db.Dialect
+}
+
+func (a ages) bench(w io.Writer, d time.Duration) (goals []goal, err error) {
+	list, stop, err := stores()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &store{dialect: db.SQLite, dir: dir}
-	both := []*aged{{had: youngAge}, {had: oldAge}}
+	defer func() { err = errors.Join(err, stop()) }()
+	at := slices.IndexFunc(list, func(s *store) bool { return s.dialect == a.dialect })
+	if at < 0 {
+		return nil, fmt.Errorf("%s is not installed", a.dialect)
+	}
+	return list[at].benchAge(w, d, a.old)
+}
+
+func (s *store) benchAge(w io.Writer, d time.Duration, had int) (goals []goal, err error) {
+	both := []*aged{{had: youngAge}, {had: had}}
 	for i, a := range both {
 		if err := a.fill(s, i); err != nil {
 			return nil, err
@@ -57,11 +67,11 @@ func benchAge(w io.Writer, d time.Duration) (goals []goal, err error) {
 			fmt.Fprintln(w, r.row())
 		}
 	}
-	young, old := both[0], both[1]
+	young, old, name := both[0], both[1], s.dialect.String()
 	return []goal{
-		{"SQLite: requests per second, old books ÷ young", old.requests.rate() / young.requests.rate(), .8, true},
-		{"SQLite: p50 of lists, old books ÷ young", ratio(old.lists.at(.5), young.lists.at(.5)), 1.5, false},
-		{"SQLite: opening the books, old ÷ young", ratio(old.start.at(.5), young.start.at(.5)), 2, false},
+		{name + ": requests per second, old books ÷ young", old.requests.rate() / young.requests.rate(), .8, true},
+		{name + ": p50 of lists, old books ÷ young", ratio(old.lists.at(.5), young.lists.at(.5)), 1.5, false},
+		{name + ": opening the books, old ÷ young", ratio(old.start.at(.5), young.start.at(.5)), 2, false},
 	}, nil
 }
 
@@ -82,7 +92,7 @@ func (a *aged) fill(s *store, row int) (err error) {
 
 // measure adds a round: requests, lists, and a stop and a start.
 func (a *aged) measure(s *store, row int, d time.Duration) error {
-	after := fmt.Sprintf("SQLite, after %d requests: ", a.had)
+	after := fmt.Sprintf("%s, after %d requests: ", s.dialect, a.had)
 	r := measure(after+"reserve and capture", goalCallers, 1<<30, d, ids(row, a.request))
 	a.settle(&r)
 	a.requests.add(r)
