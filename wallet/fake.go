@@ -312,6 +312,9 @@ func clampLife(d time.Duration) time.Duration {
 }
 
 // away is a backend that cannot be asked now.
-func away(err error) *timmy.Error {
+func away(err error) error {
+	if timmy.CodeOf(err) == timmy.Unavailable {
+		return err // it says so
+	}
 	return &timmy.Error{Code: timmy.Unavailable, Message: "the wallet is temporarily unavailable", Err: err}
 }
