@@ -247,15 +247,10 @@ func (t *Till) pass(ctx context.Context, since time.Time) error {
 	call, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	paid, err := t.cfg.Wallet.List(call, since)
-	if err == nil {
-		t.listed.Store(true)
-	}
-	if ctx.Err() == nil && t.listed.Load() { // some wallets cannot list at all
-		t.heard(err)
-	}
-	if err != nil {
+	if err != nil { // it is not away for that: some wallets cannot list at all, or not that much
 		return fmt.Errorf("listing what was paid: %w", err)
 	}
+	t.heard(nil)
 	for _, p := range paid {
 		if !p.Settled || t.wasSeen(p.Hash) {
 			continue

@@ -37,8 +37,6 @@ type Till struct {
 	away    time.Time               // since when the wallet answers nothing; zero: it answers
 	asked   time.Time               // when the wallet was last asked anything
 
-	listed atomic.Bool // the wallet has listed payments once
-
 	counts tillCounts
 }
 

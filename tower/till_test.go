@@ -301,19 +301,39 @@ func TestAQuietTowerHearsOfADeadWallet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wallet := newWallet()
 		runTill(t, TillConfig{Invoices: newBook(), Wallet: wallet}, func(t *testing.T, till *Till) {
-			dead := func(is bool) {
-				wallet.mu.Lock()
-				wallet.noLookup = is
-				wallet.mu.Unlock()
-				time.Sleep(2 * probeAfter)
-				synctest.Wait()
-				if away := !till.WalletAway().IsZero(); away != is {
-					t.Errorf("dead %v, known %v", is, away)
-				}
-			}
-			dead(false)
-			dead(true)
-			dead(false)
+			wallet.dies(t, till, false)
+			wallet.dies(t, till, true)
+			wallet.dies(t, till, false)
+		})
+	})
+}
+
+// dies is a wallet that answers no lookup from now on, or does again.
+func (w *fakeWallet) dies(t *testing.T, till *Till, dead bool) {
+	t.Helper()
+	w.mu.Lock()
+	w.noLookup = dead
+	w.mu.Unlock()
+	time.Sleep(2 * probeAfter)
+	synctest.Wait()
+	if away := !till.WalletAway().IsZero(); away != dead {
+		t.Errorf("dead %v, known %v", dead, away)
+	}
+}
+
+// Excludes operators who are told that nobody can pay, for the wallet's list fails, and
+// who are not told when it is true.
+func TestAWalletThatDoesNotListIsNotAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wallet := newWallet()
+		runTill(t, TillConfig{Invoices: newBook(), Wallet: wallet}, func(t *testing.T, till *Till) {
+			wallet.dies(t, till, false)
+			wallet.mu.Lock()
+			wallet.noList = true
+			wallet.mu.Unlock()
+			time.Sleep(passEvery)
+			wallet.dies(t, till, false)
+			wallet.dies(t, till, true)
 		})
 	})
 }
