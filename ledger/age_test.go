@@ -20,7 +20,7 @@ func TestWhatIsAskedAllTheTimeDoesNotGrowWithAge(t *testing.T) {
 	queries := map[string]string{
 		"entries": entriesOf, "admitted": admissionOf,
 		"recover": leftRunning, "lapse": lapsed, "prune": neverPaid, "move": moveOn, "start": nextQueued,
-		"paid": paid, "paid by the house": paidByHouse, "asked": askedBy, "latest asked": `SELECT * FROM ` + latestAsked(`r.*`),
+		"paid": paid, "paid by the house": paidByHouse, "asked": askedBy, "waiting": waitingOf, "latest asked": `SELECT * FROM ` + latestAsked(`r.*`),
 	}
 	for name, query := range queries {
 		for _, step := range f.plan(query) {
@@ -70,7 +70,7 @@ func (f *fix) plan(query string) (steps []string) {
 // ofFew: the index has only what is queued, running or parked, or it is a table of the
 // query's own with a limit.
 func ofFew(step string) bool {
-	if step == "SCAN old" || step == "SCAN new" {
+	if step == "SCAN old" || step == "SCAN new" || step == "SCAN waiting" {
 		return true
 	}
 	for _, index := range []string{"requests_queued", "requests_running", "requests_parked"} {

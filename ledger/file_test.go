@@ -101,12 +101,7 @@ func TestFilingGoesOnWhereItWas(t *testing.T) {
 	f := newFix(t)
 	ctx, k := t.Context(), key(1)
 	f.give(timmy.UserAccount(k), 10_000*sat)
-	f.ok(f.write(ctx, "", func(t *txn) error {
-		_, err := t.Exec(`INSERT INTO requests (`+askedColumns+`)
-			WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-			SELECT 'r' || i, 'rest', ?, 'w', 'p', '', '', 0, 0, 0, NULL, i, 'failed', i FROM n`, 2*fileBatch+5, k.String())
-		return err
-	}))
+	f.failed(k, 2*fileBatch+5)
 	passed := 0
 	for {
 		n, err := f.File(ctx)
@@ -124,6 +119,40 @@ func TestFilingGoesOnWhereItWas(t *testing.T) {
 	f.stop()
 	f.open()
 	f.listedNewest(k)
+}
+
+// failed writes so many requests of a key that have failed.
+func (f *fix) failed(k timmy.PubKey, n int) {
+	f.t.Helper()
+	f.ok(f.write(f.t.Context(), "", func(t *txn) error {
+		_, err := t.Exec(`INSERT INTO requests (`+askedColumns+`)
+			WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			SELECT 'r' || i, 'rest', ?, 'w', 'p', 't', 'text', 0, 0, 0, NULL, i, 'failed', i FROM n`, n, k.String())
+		return err
+	}))
+}
+
+// Excludes: texts that stay where they are more than one transaction empties, and those of
+// another thread that go.
+func TestAllThatAKeySaidIsForgotten(t *testing.T) {
+	f := newFix(t)
+	const said = 2*maxSweep + 3
+	f.failed(key(1), said)
+	for thread, want := range map[string]int{"another": 0, "t": said} {
+		if n, err := f.Forget(t.Context(), thread, key(1)); err != nil || n != want {
+			t.Errorf("forgot %d of %q, %v", n, thread, err)
+		}
+	}
+	if n, err := f.Forget(t.Context(), "t", key(1)); err != nil || n != 0 {
+		t.Errorf("forgot %d once more, %v", n, err)
+	}
+	var left int
+	f.ok(f.db.Read(t.Context(), func(q *db.Tx) error {
+		return q.Row([]any{&left}, `SELECT COUNT(*) FROM requests WHERE text <> ''`)
+	}))
+	if left != 0 {
+		t.Errorf("%d texts were left", left)
+	}
 }
 
 // listedNewest is listed for more requests than a list has.

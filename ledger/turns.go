@@ -123,14 +123,43 @@ func (l *Ledger) Forget(ctx context.Context, thread string, of timmy.PubKey) (n 
 	}
 	err = l.write(ctx, failpoint.LedgerForget, func(t *txn) error {
 		talks, err := t.Exec(`DELETE FROM conversations WHERE thread = ?`, thread)
-		if err != nil || of.IsZero() {
-			n = int(talks)
-			return err
-		}
-		texts, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE seq IN (`+askedBy+`) AND thread = ?
-			AND state IN ('complete', 'rejected', 'failed', 'unpaid') AND (text <> '' OR result <> '')`, of.String(), of.String(), thread)
-		n = int(talks + texts)
+		n = int(talks)
 		return err
+	})
+	if err != nil || of.IsZero() {
+		return n, err
+	}
+	var answered []int64 // read outside the writer: they may be a hundred thousand
+	err = l.read(ctx, func(q *db.Tx) error {
+		return q.Select(&answered, `SELECT seq FROM requests WHERE seq IN (`+askedBy+`) AND thread = ? AND `+forgettable, of.String(), of.String(), thread)
+	})
+	if err != nil {
+		return n, err
+	}
+	for some := range slices.Chunk(answered, maxSweep) {
+		emptied, err := l.empty(ctx, some)
+		if n += emptied; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// forgettable are requests that were answered and have a text still.
+const forgettable = `state IN ('complete', 'rejected', 'failed', 'unpaid') AND (text <> '' OR result <> '')`
+
+// empty deletes the texts of requests.
+func (l *Ledger) empty(ctx context.Context, seqs []int64) (n int, err error) {
+	err = l.write(ctx, failpoint.LedgerForget, func(t *txn) error {
+		n = 0
+		for _, seq := range seqs {
+			emptied, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE seq = ? AND `+forgettable, seq)
+			if err != nil {
+				return err
+			}
+			n += int(emptied)
+		}
+		return nil
 	})
 	return n, err
 }
