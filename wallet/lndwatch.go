@@ -47,7 +47,7 @@ func (l *LND) follow(ctx context.Context, last uint64, settled func(timmy.Paymen
 	replayed, listed := last <= 1, true
 	if replayed {
 		var err error
-		if listed, err = l.catchUp(ctx, settled); err != nil {
+		if listed, err = catchUp(ctx, l, l.now().Add(-listSlack), l.log, settled); err != nil {
 			return last, err
 		}
 	} else {
@@ -103,22 +103,6 @@ func (l *LND) report(inv lndInvoice, n uint64, settled func(timmy.Payment, timmy
 		return fmt.Errorf("reporting payment: %w", err)
 	}
 	return nil
-}
-
-// catchUp reports what the list has, without moving the cursor. A node that does not list,
-// for it has too much to, may stream all the same: ok is false then.
-func (l *LND) catchUp(ctx context.Context, settled func(timmy.Payment, timmy.Cursor) error) (ok bool, err error) {
-	list, err := l.List(ctx, l.now().Add(-listSlack))
-	if err != nil {
-		l.log.Warn("lnd does not list what was paid; its stream is followed all the same", "err", err)
-		return false, ctx.Err()
-	}
-	for _, p := range list {
-		if err := settled(p, ""); err != nil {
-			return true, fmt.Errorf("reporting payment: %w", err)
-		}
-	}
-	return true, nil
 }
 
 // lndLine is an event of the stream, or its end.

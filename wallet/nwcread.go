@@ -102,21 +102,12 @@ func (n *NWC) lookup(ctx context.Context, h timmy.Hash) (timmy.Payment, error) {
 // to tell: open invoices are looked up one by one as well.
 func (n *NWC) List(ctx context.Context, since time.Time) ([]timmy.Payment, error) {
 	var out []timmy.Payment
-	err := n.each(ctx, since, func(p timmy.Payment, _ timmy.Cursor) error {
-		out = append(out, p)
-		return nil
-	})
-	return out, err
-}
-
-// each reports what was received since then and is ours.
-func (n *NWC) each(ctx context.Context, since time.Time, report func(timmy.Payment, timmy.Cursor) error) error {
 	seen := map[timmy.Hash]bool{}
 	cutoff := max(0, since.Add(-listSlack).Unix())
 	for page := range maxNWCPages {
 		rows, err := n.page(ctx, cutoff, page*nwcPage)
-		if err != nil || len(rows) == 0 {
-			return err
+		if err != nil {
+			return nil, err
 		}
 		fresh := false
 		for _, x := range rows {
@@ -131,17 +122,15 @@ func (n *NWC) each(ctx context.Context, since time.Time, report func(timmy.Payme
 				continue
 			}
 			if p := x.payment(h, n.cfg.Now()); p.Settled {
-				if err := report(p, ""); err != nil {
-					return err
-				}
+				out = append(out, p)
 			}
 		}
 		if !fresh {
-			return nil
+			return out, nil
 		}
 	}
 	n.cfg.Log.Warn("the wallet lists more payments than one pass reads", "read", maxNWCPages*nwcPage)
-	return nil
+	return out, nil
 }
 
 // page is a page of what was received, or nothing where nobody may list.
@@ -196,14 +185,17 @@ func (n *NWC) Watch(ctx context.Context, from timmy.Cursor, settled func(timmy.P
 	}
 	report := func(p timmy.Payment, c timmy.Cursor) error {
 		if err := settled(p, c); err != nil {
-			return fmt.Errorf("reporting payment: %w", err)
+			return err
 		}
 		n.told.remember(p.Hash)
 		return nil
 	}
-	// Nothing here moves the cursor: the list is in the order of making.
-	if err := n.each(ctx, begin(from, n.cfg.Now()), report); err != nil {
-		return fmt.Errorf("catching up: %w", err)
+	listed, err := catchUp(ctx, n, begin(from, n.cfg.Now()), n.cfg.Log, report)
+	if err != nil {
+		return err
+	}
+	if !listed {
+		report = standing(report)
 	}
 	for {
 		select {
@@ -253,5 +245,8 @@ func (n *NWC) hint(ctx context.Context, h timmy.Hash, report func(timmy.Payment,
 	if !p.Settled || p.Ref == "" && !n.issued.knows(h) {
 		return nil
 	}
-	return report(p, timmy.Cursor(strconv.FormatInt(p.At.UnixMilli(), 10)))
+	if err := report(p, timmy.Cursor(strconv.FormatInt(p.At.UnixMilli(), 10))); err != nil {
+		return fmt.Errorf("reporting payment: %w", err)
+	}
+	return nil
 }

@@ -198,22 +198,13 @@ func (p *Phoenixd) lookup(ctx context.Context, h timmy.Hash) (phoenixdPayment, t
 // List returns what was received since then.
 func (p *Phoenixd) List(ctx context.Context, since time.Time) ([]timmy.Payment, error) {
 	var out []timmy.Payment
-	err := p.each(ctx, since, func(pay timmy.Payment, _ timmy.Cursor) error {
-		out = append(out, pay)
-		return nil
-	})
-	return out, err
-}
-
-// each pages through what was received since then and is ours.
-func (p *Phoenixd) each(ctx context.Context, since time.Time, report func(timmy.Payment, timmy.Cursor) error) error {
 	seen := map[timmy.Hash]bool{}
 	from := max(0, since.UnixMilli())
 	for page := range maxPages {
 		var rows []phoenixdPayment
 		path := fmt.Sprintf("/payments/incoming?from=%d&limit=%d&offset=%d", from, pageSize, page*pageSize)
 		if err := p.call.page(ctx, ask{method: http.MethodGet, path: path}, &rows); err != nil {
-			return fmt.Errorf("listing at phoenixd: %w", err)
+			return nil, fmt.Errorf("listing at phoenixd: %w", err)
 		}
 		for _, row := range rows {
 			h, err := timmy.ParseHash(row.Hash.text())
@@ -222,15 +213,13 @@ func (p *Phoenixd) each(ctx context.Context, since time.Time, report func(timmy.
 			}
 			seen[h] = true
 			if pay := row.payment(h, p.now()); pay.Settled {
-				if err := report(pay, ""); err != nil {
-					return err
-				}
+				out = append(out, pay)
 			}
 		}
 		if len(rows) < pageSize {
-			return nil
+			return out, nil
 		}
 	}
 	p.log.Warn("phoenixd lists more payments than one pass reads", "read", maxPages*pageSize)
-	return nil
+	return out, nil
 }

@@ -34,9 +34,12 @@ func (p *Phoenixd) Watch(ctx context.Context, from timmy.Cursor, settled func(ti
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go keepAlive(ctx, conn, stop)
-	// Nothing here moves the cursor: the list is not in the order of payment.
-	if err := p.each(ctx, begin(from, p.now()), settled); err != nil {
-		return fmt.Errorf("catching up: %w", err)
+	listed, err := catchUp(ctx, p, begin(from, p.now()), p.log, settled)
+	if err != nil {
+		return err
+	}
+	if !listed {
+		settled = standing(settled)
 	}
 	for {
 		_, frame, err := conn.Read(ctx)
