@@ -15,12 +15,14 @@ func TestWhatIsAskedAllTheTimeDoesNotGrowWithAge(t *testing.T) {
 	if server != nil {
 		return // PostgreSQL plans by how full the tables are
 	}
-	paid, _ := paidBy("user:", 10)
-	paidByHouse, _ := paidBy(timmy.HousePool, 10)
+	paid, _ := paidBy(db.SQLite, "user:", 10)
+	paidByHouse, _ := paidBy(db.SQLite, timmy.HousePool, 10)
+	paidTo, _ := paidTo(db.SQLite, "user:", 10)
+	latest, _ := latestAsked(db.SQLite, `r.*`, key(1), 10)
 	queries := map[string]string{
 		"entries": entriesOf, "admitted": admissionOf,
 		"recover": leftRunning, "lapse": lapsed, "prune": neverPaid, "move": moveOn, "start": nextQueued,
-		"paid": paid, "paid by the house": paidByHouse, "asked": askedBy, "waiting": waitingOf, "latest asked": `SELECT * FROM ` + latestAsked(`r.*`),
+		"paid": paid, "paid by the house": paidByHouse, "paid to": paidTo, "asked": askedBy, "waiting": waitingOf, "latest asked": `SELECT * FROM ` + latest,
 	}
 	for name, query := range queries {
 		for _, step := range f.plan(query) {
@@ -79,4 +81,38 @@ func ofFew(step string) bool {
 		}
 	}
 	return false
+}
+
+// Excludes: a list that on PostgreSQL walks back over all that there is, for those who have
+// few of it: where some accounts have most rows, it expects to meet its own soon.
+func TestListsAreReadByTheirIndexesOnPostgreSQL(t *testing.T) {
+	if server == nil {
+		return // SQLite's plans are above
+	}
+	f := newFix(t)
+	f.failed(key(1), 20_000)
+	f.ok(f.write(t.Context(), "", func(t *txn) error {
+		_, err := t.Exec(`INSERT INTO postings (key, source, destination, amount, at)
+			WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+			SELECT 'finish:' || i || ':x', 'user:a', 'user:b', 1, i FROM n`)
+		return err
+	}))
+	f.ok(f.write(t.Context(), "", func(t *txn) error { _, err := t.Exec(`ANALYZE requests, postings`); return err }))
+	by, byArgs := paidBy(db.Postgres, "user:a", 10)
+	to, toArgs := paidTo(db.Postgres, "user:b", 10)
+	latest, latestArgs := latestAsked(db.Postgres, `r.*`, key(1), 10)
+	for index, q := range map[string]struct {
+		query string
+		args  []any
+	}{
+		"postings_source":      {by, byArgs},
+		"postings_destination": {to, toArgs},
+		"requests_asker":       {`SELECT * FROM ` + latest, latestArgs},
+	} {
+		var steps []string
+		f.ok(f.db.Read(t.Context(), func(tx *db.Tx) error { return tx.Select(&steps, `EXPLAIN `+q.query, q.args...) }))
+		if plan := strings.Join(steps, "\n"); !strings.Contains(plan, "Index Scan Backward using "+index) || strings.Contains(plan, "Sort") {
+			t.Errorf("not by %s:\n%s", index, plan)
+		}
+	}
 }

@@ -23,14 +23,23 @@ const (
 const askedBy = `SELECT seq FROM filed_requests WHERE asker = ?
 	UNION ALL SELECT seq FROM requests WHERE asker = ? AND asker <> '' AND ` + unfiledRequests
 
+// On PostgreSQL the latest rows of one value of a column are read by BETWEEN that and
+// itself, in the order of the column and the number: only the index has that order. With =
+// it may walk the table back from its newest row, which for who has few is all of it.
+
 // latestAsked is a table, r, of the columns of a key's latest requests, commands left out.
-// Its arguments are the key and a limit, twice.
-func latestAsked(columns string) string {
+func latestAsked(d db.Dialect, columns string, k timmy.PubKey, limit int) (table string, args []any) {
+	asker := k.String()
+	if d == db.Postgres {
+		return `(SELECT ` + columns + ` FROM requests AS r WHERE asker BETWEEN ? AND ? AND asker <> '' AND command = 0
+			ORDER BY asker DESC, seq DESC LIMIT ?) AS r`, []any{asker, asker, limit}
+	}
 	return `(SELECT * FROM (SELECT ` + columns + ` FROM filed_requests AS f JOIN requests AS r ON r.seq = f.seq
 			WHERE f.asker = ? AND r.command = 0 ORDER BY f.seq DESC LIMIT ?) AS old
 		UNION ALL
 		SELECT * FROM (SELECT ` + columns + ` FROM requests AS r
-			WHERE asker = ? AND asker <> '' AND command = 0 AND ` + unfiledRequests + ` ORDER BY r.seq DESC LIMIT ?) AS new) AS r`
+			WHERE asker = ? AND asker <> '' AND command = 0 AND ` + unfiledRequests + ` ORDER BY r.seq DESC LIMIT ?) AS new) AS r`,
+		[]any{asker, limit, asker, limit}
 }
 
 // File notes whose the requests and the postings of customers are that were written since
@@ -75,16 +84,30 @@ func (t *txn) file(what, insert string) (n int, err error) {
 // has them.
 const departures = `source = ? AND source >= 'house:' AND source < 'house;'`
 
+// movement are the columns of a posting that people are shown.
+const movement = `p.seq, p.key, p.source, p.destination, p.amount, p.at`
+
+// paidTo reads the latest payments to an account.
+func paidTo(d db.Dialect, a timmy.Account, limit int) (query string, args []any) {
+	if d == db.Postgres && !eachCharge(a) {
+		return `SELECT ` + movement + ` FROM postings AS p WHERE destination BETWEEN ? AND ? AND ` + indexedArrivals + `
+			ORDER BY destination DESC, seq DESC LIMIT ?`, []any{a, a, limit}
+	}
+	return `SELECT ` + movement + ` FROM postings AS p WHERE ` + arrivals(a) + ` ORDER BY seq DESC LIMIT ?`, []any{a, limit}
+}
+
 // paidBy reads an account's latest payments: of the house's, or of a customer's, by what
 // is filed.
-func paidBy(a timmy.Account, limit int) (query string, args []any) {
-	const columns = `p.seq, p.key, p.source, p.destination, p.amount, p.at`
-	if a.House() {
-		return `SELECT ` + columns + ` FROM postings AS p WHERE ` + departures + ` ORDER BY seq DESC LIMIT ?`, []any{a, limit}
+func paidBy(d db.Dialect, a timmy.Account, limit int) (query string, args []any) {
+	switch {
+	case d == db.Postgres:
+		return `SELECT ` + movement + ` FROM postings AS p WHERE source BETWEEN ? AND ? ORDER BY source DESC, seq DESC LIMIT ?`, []any{a, a, limit}
+	case a.House():
+		return `SELECT ` + movement + ` FROM postings AS p WHERE ` + departures + ` ORDER BY seq DESC LIMIT ?`, []any{a, limit}
 	}
-	return `SELECT * FROM (SELECT ` + columns + ` FROM filed_postings AS f JOIN postings AS p ON p.seq = f.seq
+	return `SELECT * FROM (SELECT ` + movement + ` FROM filed_postings AS f JOIN postings AS p ON p.seq = f.seq
 				WHERE f.source = ? ORDER BY f.seq DESC LIMIT ?) AS old
 			UNION ALL
-			SELECT * FROM (SELECT ` + columns + ` FROM postings AS p WHERE source = ? AND ` + unfiledPostings + ` ORDER BY p.seq DESC LIMIT ?) AS new`,
+			SELECT * FROM (SELECT ` + movement + ` FROM postings AS p WHERE source = ? AND ` + unfiledPostings + ` ORDER BY p.seq DESC LIMIT ?) AS new`,
 		[]any{a, limit, a, limit}
 }

@@ -112,11 +112,17 @@ func balance(q *db.Tx, a timmy.Account) (b timmy.Balance, err error) {
 // arrivals is the condition of the postings to an account, as the index has them: it has
 // none to the three accounts that nearly each charge goes to.
 func arrivals(a timmy.Account) string {
-	switch a {
-	case timmy.HouseRevenue, timmy.HousePool, timmy.HouseDust:
+	if eachCharge(a) {
 		return `destination = ?`
 	}
-	return `destination = ? AND destination <> 'house:revenue' AND destination <> 'house:pool' AND destination <> 'house:dust'`
+	return `destination = ? AND ` + indexedArrivals
+}
+
+const indexedArrivals = `destination <> 'house:revenue' AND destination <> 'house:pool' AND destination <> 'house:dust'`
+
+// eachCharge is an account that nearly each charge goes to.
+func eachCharge(a timmy.Account) bool {
+	return a == timmy.HouseRevenue || a == timmy.HousePool || a == timmy.HouseDust
 }
 
 // leg is a part of a charge and the account that pays it.
@@ -145,14 +151,12 @@ func (l *Ledger) Balance(ctx context.Context, a timmy.Account) (b timmy.Balance,
 // Postings lists an account's latest movements, newest first.
 func (l *Ledger) Postings(ctx context.Context, a timmy.Account, limit int) (ps []timmy.Posting, err error) {
 	limit = clamp(limit, maxList)
-	paid, args := paidBy(a, limit)
+	by, args := paidBy(l.db.Dialect(), a, limit)
+	to, more := paidTo(l.db.Dialect(), a, limit)
 	err = l.read(ctx, func(q *db.Tx) error {
-		return q.Select(&ps, `SELECT seq, key, source, destination, amount, at FROM (
-				SELECT * FROM (`+paid+`) AS s
-				UNION ALL
-				SELECT * FROM (SELECT seq, key, source, destination, amount, at FROM postings
-					WHERE `+arrivals(a)+` ORDER BY seq DESC LIMIT ?) AS d
-			) AS p ORDER BY seq DESC LIMIT ?`, append(args, a, limit, limit)...)
+		return q.Select(&ps, `SELECT `+movement+` FROM (
+				SELECT * FROM (`+by+`) AS s UNION ALL SELECT * FROM (`+to+`) AS d
+			) AS p ORDER BY seq DESC LIMIT ?`, append(append(args, more...), limit)...)
 	})
 	return ps, err
 }

@@ -226,10 +226,10 @@ func (l *Ledger) Requests(ctx context.Context, k timmy.PubKey, limit int) (rs []
 		return nil, nil
 	}
 	limit = clamp(limit, maxList)
+	latest, args := latestAsked(l.db.Dialect(), `r.*`, k, limit)
 	err = l.read(ctx, func(q *db.Tx) error {
 		var rows []row
-		err := q.Select(&rows, `SELECT * FROM `+latestAsked(`r.*`)+` ORDER BY seq DESC LIMIT ?`, k.String(), limit, k.String(), limit, limit)
-		if err != nil {
+		if err := q.Select(&rows, `SELECT * FROM `+latest+` ORDER BY seq DESC LIMIT ?`, append(args, limit)...); err != nil {
 			return err
 		}
 		for i := range rows {

@@ -68,10 +68,11 @@ func (l *Ledger) receipt(ctx context.Context, id timmy.RequestID) (r Receipt, se
 	return r, sealed, err
 }
 
-// entriesOf are the postings of a request, with their places.
+// entriesOf are the postings of a request, with their places; +seq, or PostgreSQL may walk the
+// table from its oldest row for their order.
 const entriesOf = `SELECT p.key, p.amount, COALESCE(c.place, 0) AS place, COALESCE(c.hash, '') AS hash
 	FROM postings AS p LEFT JOIN chain AS c ON c.posting = p.seq
-	WHERE p.key >= ? AND p.key < ? AND ` + chargeKeys + ` ORDER BY p.seq LIMIT ?`
+	WHERE p.key >= ? AND p.key < ? AND ` + chargeKeys + ` ORDER BY +p.seq LIMIT ?`
 
 // findWithin is how many of a key's latest requests are looked through for a part of an id.
 const findWithin = 10_000
@@ -84,11 +85,12 @@ func (l *Ledger) Find(ctx context.Context, k timmy.PubKey, part string) (ids []t
 	if _, err := hex.DecodeString(padded(part)); err != nil || k.IsZero() {
 		return nil, nil
 	}
+	latest, args := latestAsked(l.db.Dialect(), `r.id, r.seq`, k, findWithin)
 	err = l.read(ctx, func(q *db.Tx) error {
-		return q.Select(&ids, `SELECT id FROM `+latestAsked(`r.id, r.seq`)+`
+		return q.Select(&ids, `SELECT id FROM `+latest+`
 			WHERE (id >= ? AND id < ?) OR (length(id) = ? AND substr(id, length(id) - ?) = ?)
 			ORDER BY CASE WHEN id = ? THEN 0 ELSE 1 END, seq DESC LIMIT 2`,
-			k.String(), findWithin, k.String(), findWithin, part, part+"g", timmy.UUIDLen, len(part)-1, part, part)
+			append(args, part, part+"g", timmy.UUIDLen, len(part)-1, part, part)...)
 	})
 	return ids, err
 }
