@@ -25,7 +25,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of keys and texts")
 	part := flag.String("part", "", "only this part: ledger, age, tower")
 	old := flag.Int("old", 1_000_000, "how many requests the old books of the part age have had")
-	postgres := flag.Bool("postgres", false, "the books of the part age are PostgreSQL's: a million requests take it an hour")
+	postgres := flag.Bool("postgres", false, "the books of the part age are PostgreSQL's: a million requests take it half an hour")
 	flag.Parse()
 	a := ages{old: *old}
 	if *postgres {

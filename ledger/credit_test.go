@@ -217,6 +217,31 @@ func TestADeadProcessHoldsNoSlot(t *testing.T) {
 	f.verify()
 }
 
+// Excludes: a question that waits for its money and cannot be stopped, or is stopped by
+// somebody else.
+func TestAParkedRequestIsStopped(t *testing.T) {
+	f := newFix(t)
+	ctx, k := t.Context(), key(1)
+	f.accept(dm("a", k))
+	j, _, err := f.Start(ctx, nil, quote(30*sat, 0))
+	f.is(err, timmy.Unpaid)
+	f.invoice(timmy.TopUp{Account: j.Payer, Purpose: timmy.ForRequest, For: j.ID, Amount: 100 * sat}, j.Lease)
+	for _, c := range []struct {
+		by   timmy.PubKey
+		keep timmy.RequestID
+		want int
+	}{{key(2), "", 0}, {k, "a", 0}, {k, "", 1}, {k, "", 0}} {
+		if n, err := f.Cancel(ctx, c.by, c.keep); err != nil || n != c.want {
+			t.Errorf("%v cancelled %d, %v", c, n, err)
+		}
+	}
+	r, done, err := f.Reply(ctx, "a")
+	if f.ok(err); !done || r.Outcome.State != timmy.StateFailed {
+		t.Errorf("after it: %+v", r)
+	}
+	f.verify()
+}
+
 // Excludes: a request that waits for ever, runs unpaid, or is forgotten when its
 // money comes.
 func TestAParkedRequestRunsWhenPaid(t *testing.T) {

@@ -94,6 +94,9 @@ func TestARootThatNobodyTakesHoldsUpNothing(t *testing.T) {
 		if n := f.sealAll(); n != 0 {
 			t.Errorf("%d postings were left without a place", n)
 		}
+		if n, err := f.File(t.Context()); err != nil || n != 0 {
+			t.Errorf("%d numbers were left to file, %v", n, err)
+		}
 	}
 	f.clock.add(-time.Hour)
 	if s.round(t.Context()) == nil || tries != 2 {

@@ -79,8 +79,7 @@ const findWithin = 10_000
 
 // Find lists up to two of a key's latest 10,000 requests (commands left out) whose id
 // begins with part or, if it is a UUID, ends with it: the one that is part first, then the
-// newest. A part that is not made of lower-case
-// hex digits and dashes finds nothing.
+// newest. A part that is not made of lower-case hex digits and dashes finds nothing.
 func (l *Ledger) Find(ctx context.Context, k timmy.PubKey, part string) (ids []timmy.RequestID, err error) {
 	if _, err := hex.DecodeString(padded(part)); err != nil || k.IsZero() {
 		return nil, nil

@@ -153,11 +153,11 @@ func (l *Ledger) empty(ctx context.Context, seqs []int64) (n int, err error) {
 	err = l.write(ctx, failpoint.LedgerForget, func(t *txn) error {
 		n = 0
 		for _, seq := range seqs {
-			emptied, err := t.Exec(`UPDATE requests SET text = '', result = '' WHERE seq = ? AND `+forgettable, seq)
+			err := t.Later(func(emptied int64) error { n += int(emptied); return nil },
+				`UPDATE requests SET text = '', result = '' WHERE seq = ? AND `+forgettable, seq)
 			if err != nil {
 				return err
 			}
-			n += int(emptied)
 		}
 		return nil
 	})
